@@ -23,6 +23,7 @@ class Peer:
 
     name = ""
     slow = False  # takes part only in the scenarios that it can finish in sensible time
+    only = None  # names of the scenarios it takes part in, where not in all
     health = "/health/liveliness"
     headers = {}
     start_timeout_s = 10
@@ -191,7 +192,14 @@ class Haproxy(Peer):
         return first_line([self.binary(), "-v"])
 
     def argv(self, body_bytes):
-        return [self.binary(), "-db", "-f", self.config("haproxy.cfg", body_bytes)]
+        return [self.binary(), "-db", "-f", self.config(f"{self.name}.cfg", body_bytes)]
+
+
+class HaproxyTokens(Haproxy):
+    """The same work as weir's: also a request id, and tokens and finish_reason of the answer."""
+
+    name = "haproxy-tokens"
+    only = ("kb1", "syscalls")  # elsewhere plain HAProxy is the harder rival
 
 
 class Portkey(Peer):
@@ -245,7 +253,7 @@ class Litellm(Peer):
                 "--telemetry", "False"]
 
 
-PEERS = [Direct, Weir, Nginx, Haproxy, Portkey, Litellm]
+PEERS = [Direct, Weir, Nginx, Haproxy, HaproxyTokens, Portkey, Litellm]
 
 
 class Mock:

@@ -28,7 +28,8 @@ class Scenario:
         self.direct = direct
 
     def takes(self, peer):
-        return (self.slow_peers or not peer.slow) and (self.direct or peer.name != "direct")
+        return (self.slow_peers or not peer.slow) and (self.direct or peer.name != "direct") and \
+            (peer.only is None or self.name in peer.only)
 
     def generator(self, options):
         raise NotImplementedError

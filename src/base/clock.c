@@ -1,5 +1,7 @@
 #include "base/clock.h"
 
+#include "base/digits.h"
+
 static uint64_t read_clock(clockid_t id, uint64_t units_per_s)
 {
     struct timespec t;
@@ -16,12 +18,6 @@ int64_t clock_real_us(void)
     return (int64_t)read_clock(CLOCK_REALTIME, 1000000);
 }
 
-static void put_digits(char *at, int digits, unsigned value)
-{
-    for (int i = digits - 1; i >= 0; i--, value /= 10)
-        at[i] = (char)('0' + value % 10);
-}
-
 void clock_rfc3339(int64_t real_us, char out[CLOCK_RFC3339_BYTES])
 {
     static __thread int64_t cached_second = INT64_MIN;
@@ -34,14 +30,14 @@ void clock_rfc3339(int64_t real_us, char out[CLOCK_RFC3339_BYTES])
         if (!gmtime_r(&t, &tm) || tm.tm_year + 1900 > 9999 || tm.tm_year + 1900 < 0)
             tm = (struct tm){.tm_year = 70, .tm_mday = 1};
         memcpy(cached, "0000-00-00T00:00:00.000Z", CLOCK_RFC3339_BYTES);
-        put_digits(cached, 4, (unsigned)tm.tm_year + 1900);
-        put_digits(cached + 5, 2, (unsigned)tm.tm_mon + 1);
-        put_digits(cached + 8, 2, (unsigned)tm.tm_mday);
-        put_digits(cached + 11, 2, (unsigned)tm.tm_hour);
-        put_digits(cached + 14, 2, (unsigned)tm.tm_min);
-        put_digits(cached + 17, 2, (unsigned)tm.tm_sec);
+        digits_fixed(cached, (unsigned)tm.tm_year + 1900, 4);
+        digits_fixed(cached + 5, (unsigned)tm.tm_mon + 1, 2);
+        digits_fixed(cached + 8, (unsigned)tm.tm_mday, 2);
+        digits_fixed(cached + 11, (unsigned)tm.tm_hour, 2);
+        digits_fixed(cached + 14, (unsigned)tm.tm_min, 2);
+        digits_fixed(cached + 17, (unsigned)tm.tm_sec, 2);
         cached_second = second;
     }
     memcpy(out, cached, CLOCK_RFC3339_BYTES);
-    put_digits(out + 20, 3, (unsigned)ms);
+    digits_fixed(out + 20, (unsigned)ms, 3);
 }

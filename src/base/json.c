@@ -523,6 +523,24 @@ static const char *number_body(struct json_scan *s, const char *p, const char *e
     return number_whole[state] ? scalar_end(s, p) : unexpected(s, p);
 }
 
+/* p is at a number's first byte. An integer that ends in this piece, as counts do, needs none of the states. */
+static inline const char *number_start(struct json_scan *s, const char *p, const char *end)
+{
+    s->capture = note_start(s, p, JSON_NUMBER);
+    s->number_state = N_NONE;
+    if (*p >= '1') { /* not '-', and not a zero, which must stand alone */
+        const char *stop = p + 1;
+        while (stop < end && *stop >= '0' && *stop <= '9')
+            stop++;
+        if (stop < end && number_class[(unsigned char)*stop] == C_OTHER) {
+            if (s->capture)
+                keep_text(s->capture, p, (size_t)(stop - p));
+            return scalar_end(s, stop);
+        }
+    }
+    return number_body(s, p, end);
+}
+
 static const char *literal_body(struct json_scan *s, const char *p, const char *end)
 {
     struct str word = literals[s->literal_kind];
@@ -581,10 +599,7 @@ static const char *value_start(struct json_scan *s, const char *p, const char *e
     case 'f': return literal_start(s, p, end, JSON_FALSE);
     case 't': return literal_start(s, p, end, JSON_TRUE);
     case '-':
-    case '0' ... '9':
-        s->capture = note_start(s, p, JSON_NUMBER);
-        s->number_state = N_NONE;
-        return number_body(s, p, end);
+    case '0' ... '9': return number_start(s, p, end);
     default: return unexpected(s, p);
     }
 }
@@ -687,100 +702,4 @@ enum json_status json_scan_finish(struct json_scan *s)
         return JSON_DONE;
     fail(s, s->piece, expected[s->state]);
     return JSON_BAD;
-}
-
-/* ---- reading a found scalar ---- */
-
-/* digits * 10^exponent, if it is an integer that fits. */
-static bool scale(uint64_t digits, int64_t exponent, bool negative, int64_t *out)
-{
-    for (; digits && exponent > 0; exponent--)
-        if (__builtin_mul_overflow(digits, 10u, &digits))
-            return false;
-    for (; digits && exponent < 0; exponent++) {
-        if (digits % 10)
-            return false;
-        digits /= 10;
-    }
-    if (digits > (uint64_t)INT64_MAX + negative)
-        return false;
-    *out = negative ? (int64_t)(0 - digits) : (int64_t)digits;
-    return true;
-}
-
-/* Digits with perhaps a point, to digits * 10^exponent. Zeros wait in `exponent` until a digit
- * follows them, so that 1000.0000 stays small. */
-static bool mantissa(struct str text, uint64_t *digits, int64_t *exponent)
-{
-    struct str fraction = text, whole = str_cut(&fraction, '.');
-    int64_t zeros = 0;
-    *digits = 0;
-    for (size_t i = 0; i < whole.n + fraction.n; i++) {
-        char c = i < whole.n ? whole.p[i] : fraction.p[i - whole.n];
-        zeros++;
-        if (c == '0')
-            continue;
-        for (; zeros > 0; zeros--)
-            if (__builtin_mul_overflow(*digits, 10u, digits))
-                return false;
-        if (__builtin_add_overflow(*digits, (uint64_t)(c - '0'), digits))
-            return false;
-    }
-    *exponent = zeros - (int64_t)fraction.n;
-    return true;
-}
-
-/* Up to 18 digits and nothing else. */
-static bool plain_digits(struct str text, int64_t *out)
-{
-    int64_t value = 0;
-    if (text.n > 18)
-        return false;
-    for (size_t i = 0; i < text.n; i++) {
-        unsigned digit = (unsigned char)text.p[i] - '0';
-        if (digit > 9)
-            return false;
-        value = value * 10 + digit;
-    }
-    *out = value;
-    return true;
-}
-
-bool json_found_i64(const struct json_found *f, int64_t *out)
-{
-    if (f->kind != JSON_NUMBER || f->cut || f->kept == 0)
-        return false;
-    struct str text = {f->text, f->kept};
-    if (plain_digits(text, out)) /* nearly always */
-        return true;
-    bool negative = text.p[0] == '-';
-    size_t e = negative;
-    while (e < text.n && (text.p[e] | 0x20) != 'e')
-        e++;
-    uint64_t digits;
-    int64_t exponent, given = 0;
-    if (!mantissa((struct str){text.p + negative, e - negative}, &digits, &exponent))
-        return false;
-    struct str power = str_skip(text, e + 1);
-    bool down = power.n > 0 && power.p[0] == '-';
-    if (power.n > 0 && (down || power.p[0] == '+'))
-        power = str_skip(power, 1);
-    for (size_t i = 0; i < power.n; i++)
-        given =
-            MIN(given * 10 + (power.p[i] - '0'), (int64_t)1000); /* past any double and any int64 */
-    return scale(digits, exponent + (down ? -given : given), negative, out);
-}
-
-bool json_found_f64(const struct json_found *f, double *out)
-{
-    char text[JSON_KEEP_BYTES + 1];
-    if (f->kind != JSON_NUMBER || f->cut || f->kept == 0)
-        return false;
-    memcpy(text, f->text, f->kept);
-    text[f->kept] = '\0';
-    double value = strtod(text, NULL);
-    if (!__builtin_isfinite(value))
-        return false;
-    *out = value;
-    return true;
 }

@@ -20,43 +20,53 @@ static inline bool json_is_plain(unsigned char c)
     return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
+/* Eight bytes, the first one lowest: the high bit of each that is not plain. With the high bits aside nothing carries
+ * from byte to byte: adding sets the high bit of each byte that is not 0, or that is at least space. */
+static inline uint64_t json_odd_8(const char *p)
+{
+    const uint64_t ones = UINT64_MAX / 255, highs = ones * 0x80, lows = ~highs;
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    v = le64toh(v);
+    uint64_t low7 = v & lows, quote = low7 ^ (ones * '"'), slash = low7 ^ (ones * '\\');
+    uint64_t plain = (quote + lows) & (slash + lows) & (low7 + ones * (0x80 - 0x20)) & ~v;
+    return ~plain & highs;
+}
+
 /* One bit for each of the 64 bytes at p: set where it is not plain. Eight bytes a step. */
 static inline uint64_t json_odd_64_swar(const char *p)
 {
-    const uint64_t ones = UINT64_MAX / 255, highs = ones * 0x80, lows = ~highs;
     uint64_t odd = 0;
-    for (unsigned i = 0; i < 64; i += 8) {
-        uint64_t v;
-        memcpy(&v, p + i, sizeof v);
-        v = le64toh(v); /* the first byte lowest */
-        /* With the high bits aside nothing carries from byte to byte: adding sets the high bit
-         * of each byte that is not 0, or that is at least space. */
-        uint64_t low7 = v & lows, quote = low7 ^ (ones * '"'), slash = low7 ^ (ones * '\\');
-        uint64_t plain =
-            (quote + lows) & (slash + lows) & (low7 + ones * (0x80 - 0x20)) & ~v & highs;
-        /* Gathers the eight high bits in the top byte, the lowest byte's lowest. */
-        odd |= ((~plain & highs) >> 7) * UINT64_C(0x0102040810204080) >> 56 << i;
-    }
+    for (unsigned i = 0; i < 64;
+         i += 8) /* gathers eight high bits in the top byte, the lowest byte's lowest */
+        odd |= (json_odd_8(p + i) >> 7) * UINT64_C(0x0102040810204080) >> 56 << i;
     return odd;
 }
 
 #ifdef __SSE2__
-/* The same. As signed bytes, control and non-ASCII bytes are those below space. */
-static inline uint64_t json_odd_64_sse2(const char *p)
+/* 16 bytes. As signed bytes, control and non-ASCII bytes are those below space. */
+static inline unsigned json_odd_16(const char *p)
 {
     const __m128i space = _mm_set1_epi8(' '), quote = _mm_set1_epi8('"'),
                   slash = _mm_set1_epi8('\\');
+    __m128i v = _mm_loadu_si128((const __m128i *)(const void *)p);
+    __m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_cmplt_epi8(v, space), other));
+}
+
+static inline uint64_t json_odd_64_sse2(const char *p)
+{
     uint64_t odd = 0;
-    for (unsigned i = 0; i < 64; i += 16) {
-        __m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + i));
-        __m128i other = _mm_or_si128(_mm_cmpeq_epi8(v, quote), _mm_cmpeq_epi8(v, slash));
-        __m128i bits = _mm_or_si128(_mm_cmplt_epi8(v, space), other);
-        odd |= (uint64_t)(unsigned)_mm_movemask_epi8(bits) << i;
-    }
+    for (unsigned i = 0; i < 64; i += 16)
+        odd |= (uint64_t)json_odd_16(p + i) << i;
     return odd;
 }
 #define json_odd_64 json_odd_64_sse2
 #else
+static inline unsigned json_odd_16(const char *p) /* which bytes is not said: 0, or not */
+{
+    return (json_odd_8(p) | json_odd_8(p + 8)) != 0;
+}
 #define json_odd_64 json_odd_64_swar
 #endif
 

@@ -63,13 +63,12 @@ static uint64_t eight_digits(uint64_t bits)
 
 void rng_hex(struct rng *r, char *out, size_t digits)
 {
-    while (digits) {
-        uint64_t text = eight_digits(rng_next(r));
-        size_t n = MIN(digits, sizeof text);
-        memcpy(out, &text, n);
-        out += n;
-        digits -= n;
+    for (; digits >= 16; digits -= 16, out += 16) {
+        uint64_t bits = rng_next(r), text[2] = {eight_digits(bits), eight_digits(bits >> 32)};
+        memcpy(out, text, sizeof text);
     }
+    for (uint64_t bits = digits ? rng_next(r) : 0; digits; digits--, bits >>= 4)
+        *out++ = "0123456789abcdef"[bits & 15];
 }
 
 void rng_uuid(struct rng *r, char out[36])

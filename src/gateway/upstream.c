@@ -35,7 +35,7 @@ static struct str build_head(struct request *r, struct str path, size_t body_byt
     at = put(at, path);
     at = put(at, texts->upstream);
     at = put(at, STR("content-length: "));
-    at = put_number(at, body_bytes);
+    at = digits_u64(at, body_bytes);
     at = put(at, STR("\r\n"));
     if (r->accept.n)
         at = put_line(at, STR("accept"), r->accept);

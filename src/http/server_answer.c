@@ -7,6 +7,8 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "base/digits.h"
+
 /* ---- writing ---- */
 
 static void start_linger(struct http_conn *c)
@@ -137,32 +139,6 @@ void server_say_continue(struct http_conn *c)
     queue_flush(c);
 }
 
-static size_t put_hex(char *at, uint64_t value)
-{
-    char digits[16];
-    size_t n = 0;
-    do {
-        digits[n++] = "0123456789abcdef"[value & 15];
-        value >>= 4;
-    } while (value);
-    for (size_t i = 0; i < n; i++)
-        at[i] = digits[n - 1 - i];
-    return n;
-}
-
-static size_t put_decimal(char *at, uint64_t value)
-{
-    char digits[20];
-    size_t n = 0;
-    do {
-        digits[n++] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value);
-    for (size_t i = 0; i < n; i++)
-        at[i] = digits[n - 1 - i];
-    return n;
-}
-
 static struct str date_line(struct http_server *s)
 {
     uint64_t second = loop_now_ns(s->loop) / NS_PER_S;
@@ -202,7 +178,7 @@ static void begin(struct http_conn *c, int status, struct str content_type, stru
     ENSURE(start);
     struct str reason = str_from(h1_reason(status));
     at = copy(at, STR("HTTP/1.1 "));
-    at += put_decimal(at, (uint64_t)status);
+    at = digits_u64(at, (uint64_t)status);
     *at++ = ' ';
     at = copy(at, reason);
     at = copy(at, STR("\r\ndate: "));
@@ -219,7 +195,7 @@ static void begin(struct http_conn *c, int status, struct str content_type, stru
         at = copy(at, STR("transfer-encoding: chunked\r\n"));
     } else if (length >= 0 && (!bodyless || (status == 304 && length > 0))) { /* RFC 9110 §8.6 */
         at = copy(at, STR("content-length: "));
-        at += put_decimal(at, (uint64_t)length);
+        at = digits_u64(at, (uint64_t)length);
         at = copy(at, STR("\r\n"));
     }
     if (!c->keep_alive)
@@ -247,7 +223,7 @@ void http_body(struct http_conn *c, struct str piece)
     if (c->chunked_out) {
         char *start = buf_room(&c->out, piece.n + 20), *at = start;
         ENSURE(start);
-        at += put_hex(at, piece.n);
+        at = digits_hex(at, piece.n);
         at = copy(at, STR("\r\n"));
         at = copy(at, piece);
         at = copy(at, STR("\r\n"));

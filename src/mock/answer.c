@@ -10,6 +10,7 @@
 #include "mock/answer.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/json.h"
 
 static char *put(char *at, struct str s)
@@ -21,23 +22,7 @@ static char *put(char *at, struct str s)
 
 static char *put_number(char *at, int64_t value)
 {
-    char digits[20];
-    size_t n = 0;
-    uint64_t left = (uint64_t)value;
-    do {
-        digits[n++] = (char)('0' + left % 10);
-        left /= 10;
-    } while (left);
-    while (n)
-        *at++ = digits[--n];
-    return at;
-}
-
-static char *put_hex(char *at, uint64_t value, int digits)
-{
-    for (int shift = 4 * (digits - 1); shift >= 0; shift -= 4)
-        *at++ = "0123456789abcdef"[(value >> shift) & 15];
-    return at;
+    return digits_u64(at, (uint64_t)value);
 }
 
 static uint64_t choice_seed(const struct answer *a, uint32_t choice)
@@ -56,8 +41,8 @@ int64_t answer_completion_tokens(const struct answer *a)
 static char *put_opening(const struct answer *a, char *at, struct str object)
 {
     at = a->kind == ANSWER_CHAT ? PUT(at, "{\"id\":\"chatcmpl-") : PUT(at, "{\"id\":\"cmpl-");
-    at = put_hex(at, a->seed, 16);
-    at = put_hex(at, a->number, 8);
+    at = digits_hex_fixed(at, a->seed, 16);
+    at = digits_hex_fixed(at, a->number, 8);
     at = PUT(at, "\",\"object\":\"");
     at = put(at, object);
     at = PUT(at, "\",\"created\":");
@@ -123,7 +108,7 @@ static char *put_escaped_inside(char *at, struct str text)
 static char *put_call_id(const struct answer *a, char *at, uint32_t choice)
 {
     at = PUT(at, "\"id\":\"call_");
-    at = put_hex(at, sim_mix(choice_seed(a, choice) + a->number), 16);
+    at = digits_hex_fixed(at, sim_mix(choice_seed(a, choice) + a->number), 16);
     return PUT(at, "\",\"type\":\"function\",\"function\":{\"name\":");
 }
 
@@ -347,15 +332,12 @@ bool answer_model(struct buf *b, struct str name)
 
 static char *put_component(char *at, int32_t value)
 {
-    char digits[9];
     uint32_t left = (uint32_t)(value < 0 ? -(int64_t)value : value);
     if (value < 0)
         *at++ = '-';
-    for (int i = 8; i >= 0; i--, left /= 10)
-        digits[i] = (char)('0' + left % 10);
-    *at++ = digits[0];
+    *at++ = (char)('0' + left / SIM_VECTOR_UNIT % 10);
     *at++ = '.';
-    return put(at, (struct str){digits + 1, 8});
+    return digits_fixed(at, left % SIM_VECTOR_UNIT, 8);
 }
 
 /* RFC 4648 §4, of little-endian float32 as OpenAI sends them. */

@@ -20,6 +20,7 @@
 #include "observe/metrics_internal.h"
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/json_text.h"
 #include "observe/log_writer.h"
 #include "observe/process.h"
@@ -142,25 +143,19 @@ static void put_str(struct scrape *s, struct str t)
     put(s, t.p, t.n);
 }
 
-#define DECIMAL_BYTES 32
+#define DECIMAL_BYTES (DIGITS_U64_MAX + 2)
 
-/* `value` / 10^decimals, exactly, without trailing zeros; written at the end of `out`, and
- * returned. */
+/* `value` / 10^decimals, exactly, without trailing zeros. */
 static struct str decimal(char out[DECIMAL_BYTES], uint64_t value, unsigned decimals)
 {
-    char *at = out + DECIMAL_BYTES;
     for (; decimals > 0 && value % 10 == 0; decimals--)
         value /= 10;
-    bool point = decimals > 0;
-    do {
-        if (point && decimals-- == 0) {
-            *--at = '.';
-            point = false;
-        }
-        *--at = (char)('0' + value % 10);
-        value /= 10;
-    } while (value > 0 || point);
-    return (struct str){at, (size_t)(out + DECIMAL_BYTES - at)};
+    char *end = digits_fixed(out, value, MAX(digits_count(value), decimals + 1));
+    if (decimals) {
+        memmove(end - decimals + 1, end - decimals, decimals);
+        *(end++ - decimals) = '.';
+    }
+    return (struct str){out, (size_t)(end - out)};
 }
 
 static void put_decimal(struct scrape *s, uint64_t value, unsigned decimals)

@@ -18,7 +18,9 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/json.h"
+#include "base/json_text.h"
 
 /* A row's name as member of struct record, and as key in the line. */
 #define MEMBER_TIME(name) name
@@ -105,28 +107,21 @@ static inline void put_bytes(struct out *o, const char *p, size_t n)
 
 static void put_u64(struct out *o, uint64_t v)
 {
-    char digits[20], *d = digits + sizeof digits;
-    do
-        *--d = (char)('0' + v % 10);
-    while (v /= 10);
-    put_bytes(o, d, (size_t)(digits + sizeof digits - d));
+    o->p = digits_u64(o->p, v);
 }
 
-/* v / 10^decimals, without trailing zeros. */
-static void put_decimal(struct out *o, uint64_t v, int decimals)
+/* v / `scale`, which is 10^decimals, without trailing zeros. */
+static inline void put_decimal(struct out *o, uint64_t v, uint64_t scale, unsigned decimals)
 {
-    char digits[16];
-    int n = decimals;
-    for (int i = decimals; i > 0; v /= 10) /* by a constant: no division instruction */
-        digits[--i] = (char)('0' + v % 10);
-    put_u64(o, v);
-    while (n > 0 && digits[n - 1] == '0')
-        n--;
-    if (n == 0)
-        return;
-    *o->p++ = '.';
-    memcpy(o->p, digits, (size_t)n);
-    o->p += n;
+    uint64_t fraction = v % scale;
+    char *at = digits_u64(o->p, v / scale);
+    if (fraction) {
+        *at++ = '.';
+        at = digits_fixed(at, fraction, decimals);
+        while (at[-1] == '0')
+            at--;
+    }
+    o->p = at;
 }
 
 /* Bytes of `s` within the cap, not cutting a UTF-8 sequence in two. */
@@ -140,32 +135,31 @@ static size_t capped_bytes(struct str s)
     return n;
 }
 
-/* True when one of the eight bytes is a control byte, quote, backslash or not ASCII. A borrow
- * between bytes can only come from a byte that is itself such a one, so there are no false
- * alarms. */
-static inline bool has_special(uint64_t w)
-{
-    const uint64_t ones = 0x0101010101010101u;
-    return (((w - 0x20 * ones) | ((w ^ ('"' * ones)) - ones) | ((w ^ ('\\' * ones)) - ones) | w) &
-            (0x80 * ones)) != 0;
-}
-
-/* Copies plain ASCII, eight bytes at a time; false on the first byte that needs json_escape. */
+/* Copies plain ASCII; false at the first byte that needs json_escape. Up to 16 bytes a step; the last step of a
+ * longer text looks at bytes again rather than at fewer of them. */
 static bool copy_plain(char *out, const char *p, size_t n)
 {
-    uint64_t w;
     size_t i = 0;
-    for (; i + 8 <= n; i += 8) {
-        memcpy(&w, p + i, 8);
-        if (has_special(w))
+    for (; n - i >= 16; i += 16) {
+        if (json_odd_16(p + i))
             return false;
-        memcpy(out + i, &w, 8);
+        memcpy(out + i, p + i, 16);
+    }
+    if (i == n)
+        return true;
+    if (n >= 16) {
+        memcpy(out + n - 16, p + n - 16, 16);
+        return !json_odd_16(p + n - 16);
+    }
+    if (n >= 8) {
+        memcpy(out, p, 8);
+        memcpy(out + n - 8, p + n - 8, 8);
+        return !(json_odd_8(p) | json_odd_8(p + n - 8));
     }
     for (; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\')
+        if (!json_is_plain((unsigned char)p[i]))
             return false;
-        out[i] = (char)c;
+        out[i] = p[i];
     }
     return true;
 }
@@ -253,23 +247,23 @@ static void value_INT(struct out *o, int64_t v)
 }
 static void value_MS(struct out *o, int64_t v)
 {
-    put_decimal(o, (uint64_t)v, 3);
+    put_decimal(o, (uint64_t)v, 1000, 3);
 }
 
 /* A double holds 15 digits: large sums get fewer decimals rather than invented ones. */
 static void value_USD(struct out *o, double v)
 {
     if (v < 1e3)
-        put_decimal(o, (uint64_t)llround(v * 1e12), 12);
+        put_decimal(o, (uint64_t)llround(v * 1e12), 1000000000000, 12);
     else if (v < 1e9)
-        put_decimal(o, (uint64_t)llround(v * 1e6), 6);
+        put_decimal(o, (uint64_t)llround(v * 1e6), 1000000, 6);
     else
         put_u64(o, (uint64_t)v);
 }
 
 static void value_RATE(struct out *o, double v)
 {
-    put_decimal(o, (uint64_t)llround(v * 100), 2);
+    put_decimal(o, (uint64_t)llround(v * 100), 100, 2);
 }
 static void value_BOOL(struct out *o, int8_t v)
 {

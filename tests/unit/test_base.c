@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/err.h"
 #include "base/map.h"
 #include "base/rand.h"
@@ -26,6 +27,50 @@ static void cuts_and_trims(void **state)
     assert_int_equal(rest.n, 0);
     assert_true(str_eq(str_skip(STR("hello"), 3), STR("lo")));
     assert_int_equal(str_skip(STR("hi"), 9).n, 0);
+}
+
+static void writes_digits(void **state)
+{
+    (void)state;
+    static const uint64_t values[] = {0,
+                                      1,
+                                      9,
+                                      10,
+                                      11,
+                                      99,
+                                      100,
+                                      101,
+                                      999,
+                                      1000,
+                                      9999,
+                                      10000,
+                                      99999,
+                                      12345,
+                                      1u << 31,
+                                      4294967295u,
+                                      4294967296u,
+                                      1000000000000,
+                                      9999999999999999,
+                                      UINT64_MAX - 1,
+                                      UINT64_MAX};
+    char got[64], want[64];
+    for (size_t i = 0; i < COUNT(values); i++) {
+        *digits_u64(got, values[i]) = 0;
+        snprintf(want, sizeof want, "%llu", (unsigned long long)values[i]);
+        assert_string_equal(got, want);
+        assert_int_equal(digits_count(values[i]), strlen(want));
+        *digits_hex(got, values[i]) = 0;
+        snprintf(want, sizeof want, "%llx", (unsigned long long)values[i]);
+        assert_string_equal(got, want);
+        *digits_hex_fixed(got, values[i], 16) = 0;
+        snprintf(want, sizeof want, "%016llx", (unsigned long long)values[i]);
+        assert_string_equal(got, want);
+        for (unsigned count = 1; count <= DIGITS_U64_MAX; count++) {
+            *digits_fixed(got, values[i], count) = 0;
+            int n = snprintf(want, sizeof want, "%020llu", (unsigned long long)values[i]);
+            assert_string_equal(got, want + n - count); /* higher digits are left off */
+        }
+    }
 }
 
 static void reads_integers_exactly(void **state)
@@ -235,12 +280,19 @@ static void keeps_the_first_error(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(cuts_and_trims),           cmocka_unit_test(reads_integers_exactly),
-        cmocka_unit_test(reads_decimals_strictly),  cmocka_unit_test(globs),
-        cmocka_unit_test(measures_distance),        cmocka_unit_test(compares_secrets),
-        cmocka_unit_test(arena_keeps_what_it_gave), cmocka_unit_test(buf_stops_at_its_cap),
-        cmocka_unit_test(buf_gives_blocks_back),    cmocka_unit_test(map_finds_what_was_put),
-        cmocka_unit_test(writes_rfc3339),           cmocka_unit_test(makes_uuids),
+        cmocka_unit_test(cuts_and_trims),
+        cmocka_unit_test(writes_digits),
+        cmocka_unit_test(reads_integers_exactly),
+        cmocka_unit_test(reads_decimals_strictly),
+        cmocka_unit_test(globs),
+        cmocka_unit_test(measures_distance),
+        cmocka_unit_test(compares_secrets),
+        cmocka_unit_test(arena_keeps_what_it_gave),
+        cmocka_unit_test(buf_stops_at_its_cap),
+        cmocka_unit_test(buf_gives_blocks_back),
+        cmocka_unit_test(map_finds_what_was_put),
+        cmocka_unit_test(writes_rfc3339),
+        cmocka_unit_test(makes_uuids),
         cmocka_unit_test(keeps_the_first_error),
     };
     return cmocka_run_group_tests_name("base", tests, NULL, NULL);
