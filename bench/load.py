@@ -85,6 +85,24 @@ class Requests:
         return result
 
 
+class OneAtATime(Requests):
+    """Requests one after the other by latency_load: each is a sample as it was."""
+
+    def __init__(self, options, body):
+        super().__init__(options, body, 1)
+
+    def run(self, peer, seconds):
+        headers = {"content-type": "application/json", "authorization": "Bearer sk-bench",
+                   **peer.headers}
+        argv = [self.options.latency_load, str(peer.port), str(seconds), str(self.body_path),
+                *(f"{k}: {v}" for k, v in headers.items())]
+        out, err = _generate(argv, None, seconds + 60)
+        try:
+            return json.loads(out)
+        except ValueError:
+            raise machine.BenchError(f"latency_load against {peer.name}: {(out + err)[-400:]}") from None
+
+
 class Streams:
     """Paced streams by stream_load; every frame carries the time at which it was written."""
 

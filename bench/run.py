@@ -77,6 +77,8 @@ def arguments(argv):
     p.add_argument("--weir", default=str(build / "weir"), help="the program to measure")
     p.add_argument("--mock", default="", help="the provider's command (default: WEIR mock)")
     p.add_argument("--stream-load", default=str(build / "stream_load"), help="generator of streams")
+    p.add_argument("--latency-load", default=str(build / "latency_load"),
+                   help="generator of requests one at a time")
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=int, default=2, help="length of a run")
     p.add_argument("--realtime", action="store_true", help="for a shared machine (root): what is "
@@ -114,7 +116,7 @@ def present(options):
 
 
 def need_tools(options):
-    for tool in ("wrk", options.stream_load, options.mock[0]):
+    for tool in ("wrk", options.stream_load, options.latency_load, options.mock[0]):
         if not shutil.which(tool):
             raise machine.BenchError(
                 f"{tool} is not there: run scripts/dev/bench-deps, then cmake --preset release && "

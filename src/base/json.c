@@ -318,6 +318,8 @@ static inline const char *scalar_end(struct json_scan *s, const char *p)
 
 /* ---- strings ---- */
 
+#define LONG_BYTES 512
+
 /* First byte in [p, end) that is not plain, or `end`, which is the piece's. */
 static inline const char *plain_end(struct json_scan *s, const char *p, const char *end)
 {
@@ -327,6 +329,8 @@ static inline const char *plain_end(struct json_scan *s, const char *p, const ch
         if (LIKELY(odd))
             return p + __builtin_ctzll(odd);
         p = s->window + 64;
+        if (end - p >= LONG_BYTES) /* 64 plain bytes: it may go on like this */
+            p = json_plain_blocks(p, end);
     }
     for (; p < end; p += 64) {
         uint64_t odd;

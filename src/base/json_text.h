@@ -70,7 +70,44 @@ static inline unsigned json_odd_16(const char *p) /* which bytes is not said: 0,
 #define json_odd_64 json_odd_64_swar
 #endif
 
-/* The same for n < 64 bytes; bits past them are set. */
+/* Crosses whole 64-byte blocks that are all plain; returns where they end. For what is long: a prompt of 100 KB is one string.
+ * AVX2 where the machine has it, which is asked once; elsewhere nothing is crossed, and the caller's own loop does it. */
+#ifdef __x86_64__
+#include <immintrin.h>
+
+static inline __attribute__((target("avx2"))) __m256i json_odd_32_avx2(const char *p)
+{
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i low = _mm256_cmpgt_epi8(_mm256_set1_epi8(' '), v);
+    __m256i quote = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('"'));
+    __m256i slash = _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\'));
+    return _mm256_or_si256(low, _mm256_or_si256(quote, slash));
+}
+
+static __attribute__((target("avx2"), noinline)) const char *json_plain_blocks_avx2(const char *p,
+                                                                                    const char *end)
+{
+    for (; end - p >= 64; p += 64) {
+        __m256i odd = _mm256_or_si256(json_odd_32_avx2(p), json_odd_32_avx2(p + 32));
+        if (!_mm256_testz_si256(odd, odd))
+            break;
+    }
+    return p;
+}
+
+static inline const char *json_plain_blocks(const char *p, const char *end)
+{
+    return __builtin_cpu_supports("avx2") ? json_plain_blocks_avx2(p, end) : p;
+}
+#else
+static inline const char *json_plain_blocks(const char *p, const char *end)
+{
+    (void)end;
+    return p;
+}
+#endif
+
+/* json_odd_64 for n < 64 bytes; bits past them are set. */
 static __attribute__((noinline)) uint64_t json_odd_tail(const char *p, size_t n)
 {
     char padded[64] = {0};

@@ -328,6 +328,32 @@ static void many_paths_and_duplicates(void **state)
     }
 }
 
+/* A long string with one odd byte, at every place: it is found there, whatever crosses the run before it. */
+static void long_strings_end_where_they_end(void **state)
+{
+    (void)state;
+    enum { BYTES = 1400 };
+    static char text[BYTES + 2];
+    static const char odd[] = {'"', '\\', 0x1F, (char)0x80};
+    for (size_t at = 1; at < BYTES; at++) {
+        memset(text, 'x', sizeof text);
+        text[0] = '"';
+        text[at] = odd[at % COUNT(odd)];
+        struct json_scan s;
+        json_scan_init(&s, NULL, NULL);
+        enum json_status status = json_scan_feed(&s, text, BYTES);
+        const char *blocks = json_plain_blocks(text + 1, text + BYTES);
+        assert_true(blocks <= text + MAX(at, (size_t)1) && (blocks - text - 1) % 64 == 0);
+        if (text[at] == '"') { /* what follows it is no JSON */
+            assert_int_equal(status, at + 1 < BYTES ? JSON_BAD : JSON_DONE);
+            assert_int_equal(s.offset, at + 1 < BYTES ? at + 1 : BYTES);
+        } else { /* "\x", a control byte, no UTF-8 */
+            assert_int_equal(status, at + 1 < BYTES || text[at] != '\\' ? JSON_BAD : JSON_MORE);
+            assert_int_equal(s.offset, text[at] == '\\' ? at + 1 : at);
+        }
+    }
+}
+
 static void both_masks_agree(void **state)
 {
     (void)state;
@@ -572,6 +598,7 @@ int main(void)
         cmocka_unit_test(status_while_feeding),
         cmocka_unit_test(depth_is_capped),
         cmocka_unit_test(many_paths_and_duplicates),
+        cmocka_unit_test(long_strings_end_where_they_end),
         cmocka_unit_test(both_masks_agree),
         cmocka_unit_test(integers),
         cmocka_unit_test(doubles),
