@@ -21,15 +21,21 @@
  * the line is written anew, whole, to the new one. The same when somebody else has appended to
  * the file in between, or truncated it (its size is not what we left).
  *
+ * Several processes may have one log. Between looking at the file's end and writing another one could write half a line and be
+ * killed: ours would go on where it stopped, and be lost with it. So looking and writing are done under flock, which
+ * the kernel takes back from the dead. Who can read the log can hold the lock, so it is not waited for forever.
+ *
  * Threads: the writer's, or the one that starts and stops the log; never two at once. */
 #include "observe/log_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define LOCK_MS   100  /* longer than that nobody holds the log who means well */
 #define STILL_MS  20   /* a torn end that has not moved for so long is not being written */
 #define MOVING_MS 1000 /* ... and one that moves for so long is somebody else's to end */
 
@@ -215,7 +221,20 @@ static enum io write_pieces(struct batch *b, struct log_file *l, const struct io
     return b->done == b->total ? IO_OK : IO_AGAIN;
 }
 
-enum io batch_write(struct ring_file *f, struct batch *b, struct log_file *l)
+/* False: it could not be locked. The write goes on all the same. */
+static bool lock_log(const struct log_file *l)
+{
+    for (int ms = 0; l->regular && ms < LOCK_MS; ms++) {
+        if (flock(l->fd, LOCK_EX | LOCK_NB) == 0)
+            return true;
+        if (errno != EWOULDBLOCK && errno != EINTR) /* a file system without locks */
+            return false;
+        poll(NULL, 0, 1);
+    }
+    return false;
+}
+
+static enum io write_at_end(struct ring_file *f, struct batch *b, struct log_file *l)
 {
     uint64_t size = l->regular ? log_file_size(l) : 0;
     if (l->regular && size != l->end) {
@@ -228,11 +247,23 @@ enum io batch_write(struct ring_file *f, struct batch *b, struct log_file *l)
     return write_pieces(b, l, f->pieces, batch_pieces(f, b->done));
 }
 
+enum io batch_write(struct ring_file *f, struct batch *b, struct log_file *l)
+{
+    bool locked = lock_log(l);
+    enum io io = write_at_end(f, b, l);
+    int saved = errno;
+    if (locked)
+        flock(l->fd, LOCK_UN);
+    errno = saved;
+    return io;
+}
+
 void batch_leave(struct ring_file *f, struct batch *b, struct log_file *l)
 {
-    uint64_t size = log_file_size(l);
     if (!b->active || b->done == batch_line_start(f, b->done))
         return;
+    bool locked = lock_log(l);
+    uint64_t size = log_file_size(l);
     note_try(f, b, l, size);
     batch_pieces(f, b->done); /* the rest of a line is always within the first piece */
     struct iovec rest = f->pieces[0];
@@ -240,6 +271,8 @@ void batch_leave(struct ring_file *f, struct batch *b, struct log_file *l)
     rest.iov_len = newline ? (size_t)(newline + 1 - (char *)rest.iov_base) : rest.iov_len;
     if (size == l->end)
         (void)write_pieces(b, l, &rest, 1);
+    if (locked)
+        flock(l->fd, LOCK_UN);
     b->done = batch_line_start(f, b->done);
 }
 
