@@ -40,7 +40,7 @@ MUST_USE bool when_window(struct str text, int64_t now_us, int64_t *from_us, int
                           struct err *e);
 
 /* The stamp of a log's line: RFC 3339, or ISO 8601's extended form. "2026-11-24T01:49:00.123Z"; 'T' or one blank between; '.' or
- * ',' and 1 to 9 digits of fraction, or none (below 1 µs is cut off); Z, ±hh:mm, ±hhmm, ±hh, or no zone: then *zoned is
+ * ',' and any number of digits of fraction, or none (below 1 µs is cut off); Z, ±hh:mm, ±hhmm, ±hh, or no zone: then *zoned is
  * false, the value is read as if it were UTC, and the caller decides. All of `text` must match, and the date must
  * exist. Second 60 is 59.999999. Neither allocates nor calls anything. */
 MUST_USE bool when_stamp(struct str text, int64_t *out_us, bool *zoned);

@@ -83,7 +83,7 @@ static inline int64_t since_midnight_us(unsigned hour, unsigned minute, unsigned
     return (int64_t)(hour * HOUR_S + minute * MINUTE_S + second) * US_PER_S + us;
 }
 
-/* A fraction, if there is one: '.' or ',' and 1 to 9 digits. Where it ends, or NULL. */
+/* A fraction, if there is one: '.' or ',' and digits, of which six count. Where it ends, or NULL. */
 static inline const char *fraction_at(const char *p, const char *end, unsigned *us)
 {
     unsigned digits = 0, value = 0;
@@ -93,7 +93,7 @@ static inline const char *fraction_at(const char *p, const char *end, unsigned *
     for (p++; p < end && is_digit(*p); p++)
         if (digits++ < 6)
             value = value * 10 + (unsigned)(*p - '0');
-    if (digits < 1 || digits > 9)
+    if (digits < 1)
         return NULL;
     for (; digits < 6; digits++)
         value *= 10;

@@ -35,6 +35,7 @@ struct command {
  * nearest option and exits 2. Leaves positional words in argv[0..return). */
 int options_parse(const struct command *c, int argc, char **argv);
 
-extern const struct command cmd_serve, cmd_mock, cmd_version, cmd_docs, cmd_help, cmd_check_config;
+extern const struct command cmd_analyze, cmd_serve, cmd_mock, cmd_version, cmd_docs, cmd_help,
+    cmd_check_config;
 extern const struct command *const commands[];
 extern const size_t command_count;

@@ -21,24 +21,7 @@
 #include "base/digits.h"
 #include "base/json.h"
 #include "base/json_text.h"
-
-/* A row's name as member of struct record, and as key in the line. */
-#define MEMBER_TIME(name) name
-#define MEMBER_STR(name)  name
-#define MEMBER_INT(name)  name
-#define MEMBER_MS(name)   name##_us
-#define MEMBER_USD(name)  name
-#define MEMBER_RATE(name) name
-#define MEMBER_BOOL(name) name
-#define MEMBER_RAW(name)  name
-#define KEY_TIME(name)    #name
-#define KEY_STR(name)     #name
-#define KEY_INT(name)     #name
-#define KEY_MS(name)      #name "_ms"
-#define KEY_USD(name)     #name
-#define KEY_RATE(name)    #name
-#define KEY_BOOL(name)    #name
-#define KEY_RAW(name)     #name
+#include "observe/record_names.h"
 
 /* ---- the table ---- */
 

@@ -1,0 +1,344 @@
+/* cmd_analyze.c -- `weir analyze`: what happened, from the request log. The seed's scripts/debugging/analyze-logs.
+ *
+ * Options become a filter, a window and a list of views; logread hands the lines to one rollup a thread; they are merged,
+ * and analyze_tables.c or analyze_json.c tells the result. Ctrl-C ends the reading, and the report is of what was read. */
+#include "cli/analyze.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/when.h"
+#include "cli/command.h"
+#include "observe/log_filter.h"
+#include "observe/log_range.h"
+
+#define DEFAULT_LOG     "/var/log/litellm/requests.log"
+#define DEFAULT_LOG_2   "./requests.log" /* where weir serve writes when it may not write there */
+#define TIMELINE_POINTS 60
+
+enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV, FORMAT_MARKDOWN };
+static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
+
+static const char *since_text, *until_text, *last_text, *timeline_text, *by_text, *export_path;
+static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
+static bool errors, performance, tokens;
+static int format = FORMAT_TABLE, color = COLOR_AUTO;
+static int64_t top = 10, threads, slow_ms;
+static bool stop_reading; /* atomic: set by SIGINT */
+
+// clang-format off
+static const struct option_row rows[] = {
+    {.name = "--errors", .type = OPT_FLAG, .into = &errors, .help = "what failed: by type, provider and model"},
+    {.name = "--performance", .type = OPT_FLAG, .into = &performance, .help = "latency, time to first token, tokens a second, overhead"},
+    {.name = "--tokens", .type = OPT_FLAG, .into = &tokens, .help = "tokens and cost"},
+    {.name = "--cost", .type = OPT_FLAG, .into = &tokens, .help = "the same as --tokens"},
+    {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these fields of the record (default model,provider; see docs/log.md)"},
+    {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
+    {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
+    {.name = "--last", .type = OPT_STR, .into = &last_text, .value = "SPAN", .help = "the same as --since SPAN: 15m, 2h, 7d"},
+    {.name = "--model", .type = OPT_STR, .into = &model, .value = "NAME", .help = "only this model; * is a wildcard, commas separate, ! shuts out"},
+    {.name = "--provider", .type = OPT_STR, .into = &provider, .value = "NAME", .help = "only this provider"},
+    {.name = "--key", .type = OPT_STR, .into = &key_alias, .value = "ALIAS", .help = "only this key's alias"},
+    {.name = "--user", .type = OPT_STR, .into = &user, .value = "NAME", .help = "only this user"},
+    {.name = "--status", .type = OPT_STR, .into = &status, .value = "STATUS", .help = "only success, failure or cancelled; or a status sent to the client: 429, 5xx"},
+    {.name = "--level", .type = OPT_STR, .into = &level, .value = "LEVEL", .help = "only INFO, WARNING or ERROR"},
+    {.name = "--slow", .type = OPT_INT, .into = &slow_ms, .min = 1, .max = INT64_MAX, .value = "MS", .help = "only requests that took at least this long"},
+    {.name = "--timeline", .type = OPT_STR, .into = &timeline_text, .value = "SPAN", .help = "length of a step of the timeline: 1m, 5m, 1h (default: what fits)"},
+    {.name = "--top", .type = OPT_INT, .into = &top, .min = 1, .max = 100000, .value = "N", .help = "rows of each table"},
+    {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
+    {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to a file instead"},
+    {.name = "--threads", .type = OPT_INT, .into = &threads, .min = 1, .max = LOGREAD_THREADS_MAX, .value = "N", .help = "threads that read (default: one a core)"},
+    {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
+};
+// clang-format on
+
+static const struct option_row *options(size_t *count)
+{
+    *count = COUNT(rows);
+    return rows;
+}
+
+/* ---- options into what they ask for ---- */
+
+static bool find_field(struct str name, enum log_field *field, struct err *e)
+{
+    const char *nearest = "model";
+    int best = 100;
+    for (size_t i = 0; i < record_field_count; i++) {
+        struct str known = str_from(record_fields[i].name);
+        enum record_kind kind = record_fields[i].kind;
+        bool groups = kind == RECORD_STR || kind == RECORD_INT || kind == RECORD_BOOL;
+        if (groups && str_eq(known, name)) {
+            *field = (enum log_field)i;
+            return true;
+        }
+        int distance = str_distance(known, name);
+        if (groups && distance < best) {
+            best = distance;
+            nearest = record_fields[i].name;
+        }
+    }
+    return err_set(e,
+                   "--by: expected fields of the record that are texts or whole numbers, got "
+                   "\"%.*s\"; did you mean %s?",
+                   STR_ARG(name), nearest);
+}
+
+static bool take_by(enum log_field *fields, int *count, struct err *e)
+{
+    struct str rest = str_from(by_text ? by_text : "model,provider");
+    for (*count = 0; rest.n;) {
+        struct str name = str_trim(str_cut(&rest, ','));
+        if (*count == ROLLUP_FIELDS_MAX - 1)
+            return err_set(e, "--by: expected at most %d fields, got \"%s\"", ROLLUP_FIELDS_MAX - 1,
+                           by_text);
+        if (!find_field(name, &fields[(*count)++], e))
+            return false;
+    }
+    return *count > 0 || err_set(e, "--by: expected a field, such as model");
+}
+
+static bool in_option(const char *option, struct err *e)
+{
+    char text[sizeof e->text];
+    snprintf(text, sizeof text, "%s: %.480s", option, e->text);
+    memcpy(e->text, text, sizeof text);
+    return false;
+}
+
+static bool take_window(struct analysis *a, int64_t now_us, struct err *e)
+{
+    int64_t span_us;
+    a->since_us = INT64_MIN;
+    a->until_us = INT64_MAX;
+    if (since_text && !when_parse(str_from(since_text), now_us, &a->since_us, e))
+        return in_option("--since", e);
+    if (until_text && !when_parse(str_from(until_text), now_us, &a->until_us, e))
+        return in_option("--until", e);
+    if (last_text && !when_span(str_from(last_text), &span_us, e))
+        return in_option("--last", e);
+    if (last_text && since_text)
+        return err_set(e, "--last and --since are the same thing: give one of them");
+    if (last_text)
+        a->since_us = now_us - span_us;
+    return a->since_us < a->until_us || err_set(e, "--until: expected a time after --since");
+}
+
+/* --status: an outcome, or a status that the client got. */
+static void take_status(struct log_filter *f)
+{
+    const char *first = status + (status[0] == '!');
+    bool number = first[0] >= '0' && first[0] <= '9';
+    if (number)
+        http_status = status;
+    log_filter_add(f, LOG_http_status, http_status);
+    log_filter_add(f, LOG_status, number ? NULL : status);
+}
+
+static void take_filter(struct log_filter *f)
+{
+    *f = (struct log_filter){.slow_only = slow_ms > 0, .slow_us = slow_ms * 1000};
+    log_filter_add(f, LOG_model, model);
+    log_filter_add(f, LOG_provider, provider);
+    log_filter_add(f, LOG_key_alias, key_alias);
+    log_filter_add(f, LOG_user, user);
+    log_filter_add(f, LOG_level, level);
+    if (status)
+        take_status(f);
+}
+
+/* ---- reading ---- */
+
+/* One thread's share. */
+struct share {
+    struct rollup rollup;
+    const struct log_filter *filter;
+};
+
+static void take(void *context, const struct logline *l, struct str line)
+{
+    struct share *s = context;
+    (void)line;
+    if (s->filter->count == 0 && !s->filter->slow_only)
+        rollup_take(&s->rollup, l);
+    else if (log_filter_matches(s->filter, l))
+        rollup_take(&s->rollup, l);
+}
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    __atomic_store_n(&stop_reading, true, __ATOMIC_RELAXED);
+}
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+    static uint64_t begin_ns, shown_ns;
+    uint64_t now_ns = clock_mono_ns();
+    bool *shown = arg;
+    begin_ns = begin_ns ? begin_ns : now_ns;
+    if (now_ns < begin_ns + NS_PER_S || now_ns < shown_ns + 100 * NS_PER_MS)
+        return;
+    shown_ns = now_ns;
+    *shown = true;
+    if (total)
+        fprintf(stderr, "\rreading: %3.0f %% of %s ",
+                100.0 * (double)MIN(done, total) / (double)total, num_bytes((double)total).text);
+    else
+        fprintf(stderr, "\rreading: %s ", num_bytes((double)done).text);
+}
+
+static void add_views(struct rollup *r, const enum log_field *by, int by_count, int64_t step_us)
+{
+    static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
+    uint32_t all = (1u << SPREAD_COUNT) - 1;
+    rollup_add_view(r, by, by_count, 0, all);
+    rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
+    rollup_add_view(r, NULL, 0, step_us, 0);
+}
+
+static bool read_logs(struct analysis *a, const enum log_field *by, int by_count, int64_t step_us,
+                      struct err *e)
+{
+    struct log_filter filter;
+    int count = threads > 0 ? (int)threads
+                            : (int)MIN(MAX(sysconf(_SC_NPROCESSORS_ONLN), 1), LOGREAD_THREADS_MAX);
+    bool shown = false, on_terminal = isatty(STDERR_FILENO);
+    struct share *shares = mem_alloc((size_t)count * sizeof *shares);
+    void *contexts[LOGREAD_THREADS_MAX];
+    take_filter(&filter);
+    for (int i = 0; i < count; i++) {
+        rollup_init(&shares[i].rollup);
+        add_views(&shares[i].rollup, by, by_count, step_us);
+        shares[i].rollup.since_us = a->since_us;
+        shares[i].rollup.until_us = a->until_us;
+        shares[i].filter = &filter;
+        contexts[i] = &shares[i];
+    }
+    struct logread reading = {.paths = a->paths,
+                              .path_count = a->path_count,
+                              .threads = count,
+                              .contexts = contexts,
+                              .take = take,
+                              .arg = &shown,
+                              .progress = on_terminal ? show_progress : NULL,
+                              .stop = &stop_reading};
+    bool ok = logread(&reading, &a->sum, e);
+    if (shown)
+        fputs("\r\033[K", stderr);
+    for (int i = 1; i < count; i++) {
+        rollup_merge(&shares[0].rollup, &shares[i].rollup);
+        rollup_fini(&shares[i].rollup);
+    }
+    a->rollup = shares[0].rollup;
+    mem_free(shares);
+    return ok;
+}
+
+/* ---- the timeline's step ---- */
+
+static int64_t choose_step_us(const struct analysis *a, int points)
+{
+    static const int64_t steps_s[] = {1,    5,    10,       30,       60,        300,   600,
+                                      1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 7 * 86400};
+    int64_t first_us = INT64_MAX, last_us = INT64_MIN, from_us, to_us;
+    for (size_t i = 0; i < a->path_count; i++) {
+        /* Standard input can be read once only. */
+        if (strcmp(a->paths[i], "-") == 0 || !log_range(a->paths[i], &from_us, &to_us))
+            return 3600 * INT64_C(1000000);
+        first_us = MIN(first_us, from_us);
+        last_us = MAX(last_us, to_us);
+    }
+    int64_t range_s = (MIN(last_us, a->until_us) - MAX(first_us, a->since_us)) / 1000000;
+    for (size_t i = 0; i < COUNT(steps_s); i++)
+        if (range_s / steps_s[i] < points)
+            return steps_s[i] * 1000000;
+    return 30 * 86400 * INT64_C(1000000);
+}
+
+/* ---- the command ---- */
+
+static const char *default_log(void)
+{
+    return access(DEFAULT_LOG, R_OK) != 0 && access(DEFAULT_LOG_2, R_OK) == 0 ? DEFAULT_LOG_2
+                                                                              : DEFAULT_LOG;
+}
+
+static int usage(const struct err *e)
+{
+    fprintf(stderr, "weir analyze: %s\n", e->text);
+    return EXIT_USAGE;
+}
+
+static int write_report(const struct analysis *a)
+{
+    static const enum table_format tables[] = {[FORMAT_TABLE] = TABLE_TERMINAL,
+                                               [FORMAT_CSV] = TABLE_CSV,
+                                               [FORMAT_MARKDOWN] = TABLE_MARKDOWN};
+    struct term t;
+    FILE *out = export_path ? fopen(export_path, "w") : stdout;
+    if (!out) {
+        fprintf(stderr, "weir analyze: --export: cannot write %s: %m\n", export_path);
+        return EXIT_UNREACHABLE;
+    }
+    term_init(&t, out, (enum color_mode)color);
+    if (format == FORMAT_JSON)
+        analyze_write_json(a, out);
+    else
+        analyze_write_tables(a, tables[format], &t);
+    bool failed = fflush(out) != 0 || ferror(out);
+    if (export_path)
+        failed |= fclose(out) != 0;
+    if (failed)
+        fprintf(stderr, "weir analyze: cannot write the report: %m\n");
+    return failed ? EXIT_UNREACHABLE : EXIT_GOOD;
+}
+
+static int run(int argc, char **argv)
+{
+    struct analysis a = {.show_errors = errors,
+                         .show_performance = performance,
+                         .show_tokens = tokens,
+                         .top = (int)top};
+    const char *fallback[] = {default_log()};
+    enum log_field by[ROLLUP_FIELDS_MAX];
+    int by_count;
+    int64_t step_us = 0;
+    struct err e = {0};
+    a.paths = argc > 0 ? (const char *const *)argv : fallback;
+    a.path_count = argc > 0 ? (size_t)argc : 1;
+    if (!take_by(by, &by_count, &e) || !take_window(&a, clock_real_us(), &e))
+        return usage(&e);
+    if (timeline_text && !when_span(str_from(timeline_text), &step_us, &e))
+        return in_option("--timeline", &e), usage(&e);
+    step_us = step_us ? step_us : choose_step_us(&a, TIMELINE_POINTS);
+    signal(SIGINT, on_interrupt);
+    uint64_t begin_ns = clock_mono_ns();
+    bool ok = read_logs(&a, by, by_count, step_us, &e);
+    a.seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
+    a.cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
+    a.by = &a.rollup.views[0];
+    a.errors = &a.rollup.views[1];
+    a.times = &a.rollup.views[2];
+    a.total = rollup_total(a.by);
+    if (!ok)
+        fprintf(stderr, "weir analyze: %s\n", e.text);
+    int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_report(&a);
+    rollup_group_free(a.total);
+    rollup_fini(&a.rollup);
+    return !ok && exit_status == EXIT_GOOD ? EXIT_UNREACHABLE : exit_status;
+}
+
+const struct command cmd_analyze = {
+    .name = "analyze",
+    .summary = "say what happened, from the request log",
+    .usage = "weir analyze [FILE...] [options]      (FILE: a log, plain, .gz or .zst; - is "
+             "standard input)",
+    .examples = "  weir analyze                                    " DEFAULT_LOG "\n"
+                "  weir analyze --since \"1 hour ago\" --errors\n"
+                "  weir analyze requests.log requests.log.1.gz --by key_alias --tokens\n"
+                "  weir analyze --model 'gpt-*' --status 5xx --format json\n",
+    .options = options,
+    .run = run,
+};

@@ -1,0 +1,98 @@
+#include "observe/histogram.h"
+
+#include <math.h>
+
+#include "base/mem.h"
+
+enum { SUB_BITS = 7, SUBS = 1 << SUB_BITS };
+
+/* Octave 0 holds 0 to 127 and octave 1 128 to 255, both a value a bucket; octave n holds 2^(n+6) to 2^(n+7). */
+static inline unsigned octave_of(uint64_t value)
+{
+    unsigned bits = value ? 64 - (unsigned)__builtin_clzll(value) : 0;
+    return bits <= SUB_BITS ? 0 : MIN(bits - SUB_BITS, HISTOGRAM_OCTAVES - 1u);
+}
+
+static inline unsigned sub_of(uint64_t value, unsigned octave)
+{
+    uint64_t at = octave ? (value >> (octave - 1)) - SUBS : value;
+    return (unsigned)MIN(at, (uint64_t)SUBS - 1);
+}
+
+static uint64_t middle_of(unsigned octave, unsigned sub)
+{
+    if (octave == 0)
+        return sub;
+    uint64_t width = UINT64_C(1) << (octave - 1);
+    return (SUBS + sub) * width + (width - 1) / 2;
+}
+
+static uint32_t *buckets_of(struct histogram *h, unsigned octave)
+{
+    if (UNLIKELY(!h->octaves[octave]))
+        h->octaves[octave] = mem_alloc(SUBS * sizeof(uint32_t));
+    return h->octaves[octave];
+}
+
+void histogram_fini(struct histogram *h)
+{
+    for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++)
+        mem_free(h->octaves[o]);
+    *h = (struct histogram){0};
+}
+
+void histogram_add(struct histogram *h, uint64_t value)
+{
+    unsigned octave = octave_of(value);
+    buckets_of(h, octave)[sub_of(value, octave)]++;
+    h->min = h->count == 0 || value < h->min ? value : h->min;
+    h->max = MAX(h->max, value);
+    h->sum += (double)value;
+    h->count++;
+}
+
+void histogram_merge(struct histogram *into, const struct histogram *from)
+{
+    if (from->count == 0)
+        return;
+    for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++) {
+        if (!from->octaves[o])
+            continue;
+        uint32_t *buckets = buckets_of(into, o);
+        for (unsigned s = 0; s < SUBS; s++)
+            buckets[s] += from->octaves[o][s];
+    }
+    into->min = into->count == 0 ? from->min : MIN(into->min, from->min);
+    into->max = MAX(into->max, from->max);
+    into->sum += from->sum;
+    into->count += from->count;
+}
+
+uint64_t histogram_quantile(const struct histogram *h, double quantile)
+{
+    if (h->count == 0)
+        return 0;
+    uint64_t rank = (uint64_t)ceil(quantile * (double)h->count), below = 0;
+    if (rank <= 1)
+        return h->min;
+    if (rank >= h->count)
+        return h->max;
+    for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++) {
+        for (unsigned s = 0; h->octaves[o] && s < SUBS; s++) {
+            below += h->octaves[o][s];
+            if (below >= rank)
+                return MAX(MIN(middle_of(o, s), h->max), h->min);
+        }
+    }
+    return h->max;
+}
+
+uint64_t histogram_above(const struct histogram *h, uint64_t value)
+{
+    unsigned octave = octave_of(value), sub = sub_of(value, octave);
+    uint64_t above = 0;
+    for (unsigned o = octave; o < HISTOGRAM_OCTAVES; o++)
+        for (unsigned s = o == octave ? sub + 1 : 0; h->octaves[o] && s < SUBS; s++)
+            above += h->octaves[o][s];
+    return above;
+}

@@ -1,0 +1,25 @@
+/* histogram.h -- how values are spread, in memory that depends on their range and not on their number.
+ *
+ * Log-linear buckets, as in HdrHistogram (Tene): 128 to each power of two, so a bucket is 1/128 of its value wide and its middle
+ * is at most 0.4 % off; below 256 every value has its own. An octave's buckets come into being with its first value.
+ * Zeroed memory is an empty histogram. Not thread-safe: one a thread, merged. */
+#pragma once
+
+#include "base/base.h"
+
+#define HISTOGRAM_OCTAVES 40 /* 2^7 µs to 2^47 µs: four years; above counts as the last */
+
+struct histogram {
+    uint64_t count, min, max;
+    double sum;
+    uint32_t *octaves[HISTOGRAM_OCTAVES]; /* 128 buckets each, or NULL */
+};
+
+void histogram_fini(struct histogram *h);
+void histogram_add(struct histogram *h, uint64_t value);
+void histogram_merge(struct histogram *into, const struct histogram *from);
+/* The value that at least `quantile` (0 to 1) of all values do not exceed (nearest rank): the middle of its bucket, within [min, max].
+ * 0 when empty. */
+uint64_t histogram_quantile(const struct histogram *h, double quantile);
+/* How many values are above `value`, to the bucket. */
+uint64_t histogram_above(const struct histogram *h, uint64_t value);

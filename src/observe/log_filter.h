@@ -1,0 +1,26 @@
+/* log_filter.h -- which lines a command is about: --model, --provider, --key, --user, --status, --level and their like.
+ *
+ * A row is a field and a pattern; all rows must match. A pattern is alternatives between commas, each with '*' for any run of
+ * bytes ("gpt-*,o3"); one that begins with '!' shuts out. http_status also takes classes: "5xx". Patterns are borrowed. */
+#pragma once
+
+#include "observe/logline.h"
+
+#define LOG_FILTER_ROWS_MAX 16
+
+struct log_filter_row {
+    enum log_field field;
+    struct str pattern;
+};
+
+struct log_filter {
+    int count;
+    struct log_filter_row rows[LOG_FILTER_ROWS_MAX];
+    bool errors_only; /* requests that did not succeed */
+    bool slow_only;   /* marked slow, or at least as slow as ... */
+    int64_t slow_us;  /* ... this, where it is > 0 */
+};
+
+/* `pattern` may be NULL: no row. */
+void log_filter_add(struct log_filter *f, enum log_field field, const char *pattern);
+bool log_filter_matches(const struct log_filter *f, const struct logline *l);

@@ -1,0 +1,425 @@
+/* rollup.c -- adds lines to groups.
+ *
+ * Called for every line that a report is about, by the thread that read it. A view's key is its fields' texts; the group is
+ * found by their hash in an open-addressed table. Then counters and histograms are added to, nothing else: no lock, and no
+ * allocation but for a group, or a histogram's octave, that was not there. Merging goes group by group.
+ *
+ * A field that is no string (http_status, stream) is a key by its number's text. Texts are borrowed from the line while a
+ * group is looked for, and copied once, when it is made. */
+#include "observe/rollup.h"
+
+#include <math.h>
+
+#include "base/digits.h"
+#include "base/str.h"
+
+#define PICO_PER_USD 1e12
+#define COST_MAX_USD 1e6
+#define COUNT_MAX    INT64_C(1000000000000000) /* a stranger's nonsense must not wrap a sum */
+#define TABLE_MIN    64u
+#define OTHER        STR("other")
+
+/* What a line's key is in one view, while it is looked for. */
+struct key {
+    struct str values[ROLLUP_FIELDS_MAX];
+    int count;
+    uint64_t hash;
+    char decoded[ROLLUP_FIELDS_MAX][ROLLUP_KEY_BYTES];
+};
+
+/* ---- views ---- */
+
+struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fields, int count,
+                                    int64_t bucket_us, uint32_t spread_mask)
+{
+    ENSURE(r->view_count < ROLLUP_VIEWS_MAX && count + (bucket_us > 0) <= ROLLUP_FIELDS_MAX);
+    struct rollup_view *v = &r->views[r->view_count++];
+    *v = (struct rollup_view){.field_count = count,
+                              .bucket_us = bucket_us,
+                              .spread_mask = spread_mask,
+                              .table_size = TABLE_MIN,
+                              .table = mem_alloc(TABLE_MIN * sizeof(struct rollup_group *))};
+    if (count)
+        memcpy(v->fields, fields, (size_t)count * sizeof *fields);
+    return v;
+}
+
+void rollup_init(struct rollup *r)
+{
+    *r = (struct rollup){.since_us = INT64_MIN, .until_us = INT64_MAX};
+    arena_init(&r->texts, NULL, 0);
+}
+
+void rollup_group_free(struct rollup_group *g)
+{
+    for (int s = 0; s < SPREAD_COUNT; s++) {
+        if (g->spreads[s])
+            histogram_fini(g->spreads[s]);
+        mem_free(g->spreads[s]);
+    }
+    mem_free(g);
+}
+
+void rollup_fini(struct rollup *r)
+{
+    for (int i = 0; i < r->view_count; i++) {
+        struct rollup_view *v = &r->views[i];
+        for (size_t g = 0; g < v->group_count; g++)
+            rollup_group_free(v->groups[g]);
+        mem_free(v->groups);
+        mem_free(v->table);
+    }
+    arena_fini(&r->texts);
+}
+
+/* ---- groups ---- */
+
+static bool group_is(const struct rollup_group *g, const struct key *k)
+{
+    if (g->hash != k->hash)
+        return false;
+    for (int i = 0; i < k->count; i++)
+        if (!str_eq(g->values[i], k->values[i]) || !g->values[i].p != !k->values[i].p)
+            return false;
+    return true;
+}
+
+static struct rollup_group **slot_of(struct rollup_view *v, const struct key *k)
+{
+    size_t mask = v->table_size - 1, i = k->hash & mask;
+    while (v->table[i] && !group_is(v->table[i], k))
+        i = (i + 1) & mask;
+    return &v->table[i];
+}
+
+static void grow_table(struct rollup_view *v)
+{
+    v->table_size *= 2;
+    mem_free(v->table);
+    v->table = mem_alloc(v->table_size * sizeof *v->table);
+    for (size_t g = 0; g < v->group_count; g++) {
+        size_t i = v->groups[g]->hash & (v->table_size - 1);
+        while (v->table[i])
+            i = (i + 1) & (v->table_size - 1);
+        v->table[i] = v->groups[g];
+    }
+}
+
+static struct rollup_group *add_group(struct rollup *r, struct rollup_view *v, const struct key *k)
+{
+    struct rollup_group *g = mem_alloc(sizeof *g);
+    g->hash = k->hash;
+    g->first_us = INT64_MAX;
+    g->last_us = INT64_MIN;
+    for (int i = 0; i < k->count; i++)
+        g->values[i] = k->values[i].p ? arena_str(&r->texts, k->values[i]) : STR_NONE;
+    if ((v->group_count & (v->group_count - 1)) == 0) /* room doubles at each power of two */
+        v->groups = mem_realloc(v->groups, MAX(v->group_count * 2, (size_t)1) * sizeof *v->groups);
+    v->groups[v->group_count++] = g;
+    if (v->group_count * 2 > v->table_size)
+        grow_table(v);
+    else
+        *slot_of(v, k) = g;
+    return g;
+}
+
+static void hash_key(struct key *k)
+{
+    uint64_t hash = 0;
+    for (int i = 0; i < k->count; i++)
+        hash = (hash ^ hash >> 29 ^ str_hash(k->values[i])) * 0x9E3779B97F4A7C15u;
+    k->hash = hash ^ hash >> 32;
+}
+
+static struct rollup_group *group_of(struct rollup *r, struct rollup_view *v, struct key *k)
+{
+    struct rollup_group *g = *slot_of(v, k);
+    if (LIKELY(g))
+        return g;
+    if (v->group_count >= ROLLUP_GROUPS_MAX) {
+        for (int i = 0; i < k->count; i++)
+            k->values[i] = OTHER;
+        hash_key(k);
+        g = *slot_of(v, k);
+    }
+    return g ? g : add_group(r, v, k);
+}
+
+/* ---- keys ---- */
+
+static const void *member_of(const struct logline *l, enum log_field field)
+{
+    return (const char *)&l->r + record_fields[field].offset;
+}
+
+static struct str number_text(char *out, int64_t value)
+{
+    return (struct str){out, (size_t)(digits_u64(out, (uint64_t)value) - out)};
+}
+
+static struct str text_of(const struct logline *l, enum log_field field, char *out)
+{
+    if (!(l->found >> field & 1))
+        return STR_NONE;
+    const void *member = member_of(l, field);
+    switch (record_fields[field].kind) {
+    case RECORD_STR: {
+        struct str text = *(const struct str *)member;
+        text = logline_text(l, field, text, out, ROLLUP_KEY_BYTES);
+        return (struct str){text.p, MIN(text.n, (size_t)ROLLUP_KEY_BYTES)};
+    }
+    case RECORD_INT:
+    case RECORD_MS:
+    case RECORD_TIME: return number_text(out, *(const int64_t *)member);
+    case RECORD_BOOL: return *(const int8_t *)member ? STR("true") : STR("false");
+    default: return STR_NONE;
+    }
+}
+
+/* Stamps before 1970 are nobody's: they count as 1970. */
+static int64_t bucket_start(const struct rollup_view *v, int64_t stamp_us)
+{
+    return stamp_us > 0 ? stamp_us - stamp_us % v->bucket_us : 0;
+}
+
+static void key_of(struct key *k, const struct rollup_view *v, const struct logline *l)
+{
+    k->count = 0;
+    if (v->bucket_us > 0) {
+        k->values[0] = number_text(k->decoded[0], bucket_start(v, l->r.timestamp));
+        k->count = 1;
+    }
+    for (int i = 0; i < v->field_count; i++, k->count++)
+        k->values[k->count] = text_of(l, v->fields[i], k->decoded[k->count]);
+    hash_key(k);
+}
+
+/* ---- a line ---- */
+
+/* A line's numbers, worked out once for all views. */
+struct worth {
+    uint64_t counts[ROLLUP_COUNT];
+    uint64_t spreads[SPREAD_COUNT];
+    uint32_t spread_mask; /* those that are known */
+    int64_t stamp_us;
+    bool stamped;
+};
+
+static uint64_t count_of(const struct logline *l, uint64_t bit, int64_t value)
+{
+    return l->found & bit ? (uint64_t)MIN(value, COUNT_MAX) : 0;
+}
+
+static bool is_text(const struct logline *l, uint64_t bit, struct str value, struct str wanted)
+{
+    return (l->found & bit) && str_eq(value, wanted);
+}
+
+/* By its status; a line without one by the status that the client got, or by its error. */
+static enum rollup_count outcome_of(const struct logline *l)
+{
+    static const struct {
+        struct str name;
+        enum rollup_count count;
+    } outcomes[] = {{{"success", 7}, ROLLUP_SUCCESS},
+                    {{"failure", 7}, ROLLUP_FAILURE},
+                    {{"cancelled", 9}, ROLLUP_CANCELLED}};
+    int64_t status = l->found & LOG_BIT(http_status) ? l->r.http_status : 0;
+    for (size_t i = 0; i < COUNT(outcomes); i++)
+        if (is_text(l, LOG_BIT(status), l->r.status, outcomes[i].name))
+            return outcomes[i].count;
+    if (status >= 100 && status < 400)
+        return ROLLUP_SUCCESS;
+    if (status == 499)
+        return ROLLUP_CANCELLED;
+    if ((status >= 400 && status < 600) || (status == 0 && l->found & LOG_BIT(error_type)))
+        return ROLLUP_FAILURE;
+    return ROLLUP_UNKNOWN;
+}
+
+static void worth_outcome(struct worth *w, const struct logline *l)
+{
+    const struct record *r = &l->r;
+    uint64_t *n = w->counts;
+    n[ROLLUP_REQUESTS] = 1;
+    n[ROLLUP_SUCCESS] = n[ROLLUP_FAILURE] = n[ROLLUP_CANCELLED] = n[ROLLUP_UNKNOWN] = 0;
+    n[outcome_of(l)] = 1;
+    n[ROLLUP_SLOW] = (l->found & LOG_BIT(slow)) && r->slow;
+    n[ROLLUP_STREAMS] = (l->found & LOG_BIT(stream)) && r->stream;
+    n[ROLLUP_CACHE_HITS] = is_text(l, LOG_BIT(cache), r->cache, STR("hit"));
+    n[ROLLUP_ATTEMPTS] = count_of(l, LOG_BIT(attempts), r->attempts);
+    n[ROLLUP_FALLBACKS] = (l->found & LOG_BIT(fallback_from)) != 0;
+}
+
+static void worth_tokens(struct worth *w, const struct logline *l)
+{
+    const struct record *r = &l->r;
+    uint64_t *n = w->counts;
+    n[ROLLUP_PROMPT_TOKENS] = count_of(l, LOG_BIT(prompt_tokens), r->prompt_tokens);
+    n[ROLLUP_COMPLETION_TOKENS] = count_of(l, LOG_BIT(completion_tokens), r->completion_tokens);
+    n[ROLLUP_TOTAL_TOKENS] = count_of(l, LOG_BIT(total_tokens), r->total_tokens);
+    n[ROLLUP_CACHED_TOKENS] = count_of(l, LOG_BIT(cached_tokens), r->cached_tokens);
+    n[ROLLUP_REASONING_TOKENS] = count_of(l, LOG_BIT(reasoning_tokens), r->reasoning_tokens);
+    n[ROLLUP_ESTIMATED] = is_text(l, LOG_BIT(tokens_source), r->tokens_source, STR("estimated"));
+    bool priced = l->found & LOG_BIT(cost_usd);
+    n[ROLLUP_UNPRICED] = !priced && n[ROLLUP_TOTAL_TOKENS] > 0;
+    n[ROLLUP_COST_PICO] =
+        priced ? (uint64_t)(MIN(r->cost_usd, COST_MAX_USD) * PICO_PER_USD + 0.5) : 0;
+    n[ROLLUP_FAILED_COST_PICO] = n[ROLLUP_SUCCESS] ? 0 : n[ROLLUP_COST_PICO];
+}
+
+static void worth_times(struct worth *w, const struct logline *l)
+{
+    const struct record *r = &l->r;
+    const struct {
+        uint64_t bit;
+        int64_t us;
+    } times[] = {
+        [SPREAD_LATENCY] = {LOG_BIT(latency), r->latency_us},
+        [SPREAD_TTFT] = {LOG_BIT(ttft), r->ttft_us},
+        [SPREAD_UPSTREAM] = {LOG_BIT(upstream), r->upstream_us},
+        [SPREAD_OVERHEAD] = {LOG_BIT(overhead), r->overhead_us},
+        [SPREAD_QUEUE] = {LOG_BIT(queue), r->queue_us},
+    };
+    w->spread_mask = 0;
+    for (size_t i = 0; i < COUNT(times); i++) {
+        if (!(l->found & times[i].bit))
+            continue;
+        w->spreads[i] = (uint64_t)times[i].us;
+        w->spread_mask |= 1u << i;
+    }
+    if (l->found & LOG_BIT(tokens_per_second)) {
+        w->spreads[SPREAD_TOKENS_PER_SECOND] =
+            (uint64_t)(MIN(r->tokens_per_second, 1e9) * 1000 + 0.5);
+        w->spread_mask |= 1u << SPREAD_TOKENS_PER_SECOND;
+    }
+}
+
+static struct histogram *spread_of(struct rollup_group *g, int spread)
+{
+    if (UNLIKELY(!g->spreads[spread]))
+        g->spreads[spread] = mem_alloc(sizeof(struct histogram));
+    return g->spreads[spread];
+}
+
+double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, double quantile)
+{
+    const struct histogram *h = g->spreads[s];
+    return h && h->count ? (double)histogram_quantile(h, quantile) : NAN;
+}
+
+static void add_worth(struct rollup_group *g, const struct worth *w, uint32_t spread_mask)
+{
+    for (int i = 0; i < ROLLUP_COUNT; i++)
+        g->counts[i] += w->counts[i];
+    for (uint32_t left = w->spread_mask & spread_mask; left; left &= left - 1) {
+        int i = __builtin_ctz(left);
+        histogram_add(spread_of(g, i), w->spreads[i]);
+    }
+    if (w->stamped) {
+        g->first_us = MIN(g->first_us, w->stamp_us);
+        g->last_us = MAX(g->last_us, w->stamp_us);
+    }
+}
+
+enum event { EVENT_REQUEST, EVENT_ATTEMPT, EVENT_GAP, EVENT_START, EVENT_STOP, EVENT_RELOAD };
+
+static int event_of(const struct logline *l)
+{
+    static const char *const names[] = {"request", "attempt", "gap", "start", "stop", "reload"};
+    if (!(l->found & LOG_BIT(event)))
+        return EVENT_REQUEST;
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (str_eq(l->r.event, str_from(names[i])))
+            return (int)i;
+    return -1;
+}
+
+void rollup_take(struct rollup *r, const struct logline *l)
+{
+    bool tells_of_requests = l->shape == LOG_SHAPE_WEIR || l->shape == LOG_SHAPE_LITELLM;
+    int event = !tells_of_requests              ? -1
+                : l->shape == LOG_SHAPE_LITELLM ? EVENT_REQUEST
+                                                : event_of(l);
+    bool stamped = l->found & LOG_BIT(timestamp);
+    bool bounded = r->since_us != INT64_MIN || r->until_us != INT64_MAX;
+    if ((bounded && !stamped) ||
+        (stamped && (l->r.timestamp < r->since_us || l->r.timestamp >= r->until_us))) {
+        r->outside += event == EVENT_REQUEST;
+        return;
+    }
+    if (event >= 0)
+        r->events[event]++;
+    if (event == EVENT_GAP)
+        r->dropped += count_of(l, LOG_BIT(dropped), l->r.dropped);
+    if (event != EVENT_REQUEST)
+        return;
+    struct worth w;
+    struct key k;
+    w.stamp_us = l->r.timestamp;
+    w.stamped = stamped;
+    worth_outcome(&w, l);
+    worth_tokens(&w, l);
+    worth_times(&w, l);
+    r->matched++;
+    for (int i = 0; i < r->view_count; i++) {
+        struct rollup_view *v = &r->views[i];
+        if ((v->bucket_us > 0 && !stamped) || (v->only_failed && !w.counts[ROLLUP_FAILURE]))
+            continue;
+        bool same = v->last && l->r.timestamp >= v->last_start_us &&
+                    l->r.timestamp < v->last_start_us + v->bucket_us;
+        struct rollup_group *g = v->last;
+        if (!same) {
+            key_of(&k, v, l);
+            g = group_of(r, v, &k);
+        }
+        if (v->bucket_us > 0 && v->field_count == 0) { /* lines are nearly in order */
+            v->last = g;
+            v->last_start_us = bucket_start(v, l->r.timestamp);
+        }
+        add_worth(g, &w, v->spread_mask);
+    }
+}
+
+/* ---- merging ---- */
+
+static void merge_group(struct rollup_group *into, const struct rollup_group *from)
+{
+    for (int i = 0; i < ROLLUP_COUNT; i++)
+        into->counts[i] += from->counts[i];
+    for (int i = 0; i < SPREAD_COUNT; i++)
+        if (from->spreads[i])
+            histogram_merge(spread_of(into, i), from->spreads[i]);
+    into->first_us = MIN(into->first_us, from->first_us);
+    into->last_us = MAX(into->last_us, from->last_us);
+}
+
+struct rollup_group *rollup_total(const struct rollup_view *v)
+{
+    struct rollup_group *total = mem_alloc(sizeof *total);
+    total->first_us = INT64_MAX;
+    total->last_us = INT64_MIN;
+    for (size_t g = 0; g < v->group_count; g++)
+        merge_group(total, v->groups[g]);
+    return total;
+}
+
+void rollup_merge(struct rollup *into, const struct rollup *from)
+{
+    struct key k;
+    ENSURE(into->view_count == from->view_count);
+    into->matched += from->matched;
+    into->outside += from->outside;
+    into->dropped += from->dropped;
+    for (size_t i = 0; i < COUNT(into->events); i++)
+        into->events[i] += from->events[i];
+    for (int i = 0; i < from->view_count; i++) {
+        const struct rollup_view *v = &from->views[i];
+        for (size_t g = 0; g < v->group_count; g++) {
+            k.count = v->field_count + (v->bucket_us > 0);
+            memcpy(k.values, v->groups[g]->values, sizeof k.values);
+            k.hash = v->groups[g]->hash;
+            merge_group(group_of(into, &into->views[i], &k), v->groups[g]);
+        }
+    }
+}

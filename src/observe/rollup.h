@@ -1,0 +1,96 @@
+/* rollup.h -- many requests as few numbers: counts, tokens, cost and the spread of times, by group.
+ *
+ * One rollup a thread takes lines; they are merged when all is read. What `weir analyze` prints is taken from here and
+ * from nowhere else.
+ * A view is a list of fields ("model", "model,provider"; none: one group of all); each view has a group for each combination of
+ * values that was seen, up to a limit, past which they count as "other". Memory: groups, not lines.
+ * What counts (the same rules as tests/reference/analyze.py): lines of event "request" or of none; from attempts, only
+ * their number; "gap" lines add to `dropped`. */
+#pragma once
+
+#include "observe/histogram.h"
+#include "observe/logline.h"
+
+#define ROLLUP_VIEWS_MAX  8
+#define ROLLUP_FIELDS_MAX 4
+#define ROLLUP_GROUPS_MAX 100000 /* a view */
+#define ROLLUP_KEY_BYTES  512    /* a field's value in a group's key; longer ones are cut */
+
+enum rollup_spread {
+    SPREAD_LATENCY,
+    SPREAD_TTFT,
+    SPREAD_UPSTREAM,
+    SPREAD_OVERHEAD,
+    SPREAD_QUEUE,
+    SPREAD_TOKENS_PER_SECOND, /* in 1/1000 */
+    SPREAD_COUNT
+};
+
+enum rollup_count {
+    ROLLUP_REQUESTS,
+    ROLLUP_SUCCESS,
+    ROLLUP_FAILURE,
+    ROLLUP_CANCELLED,
+    ROLLUP_UNKNOWN, /* the line does not say how it ended */
+    ROLLUP_SLOW,
+    ROLLUP_STREAMS,
+    ROLLUP_CACHE_HITS,
+    ROLLUP_ATTEMPTS,
+    ROLLUP_FALLBACKS,
+    ROLLUP_PROMPT_TOKENS,
+    ROLLUP_COMPLETION_TOKENS,
+    ROLLUP_TOTAL_TOKENS,
+    ROLLUP_CACHED_TOKENS,
+    ROLLUP_REASONING_TOKENS,
+    ROLLUP_ESTIMATED, /* requests whose tokens were estimated */
+    ROLLUP_UNPRICED,  /* requests with tokens and without a cost */
+    ROLLUP_COST_PICO, /* 1e-12 USD */
+    ROLLUP_FAILED_COST_PICO,
+    ROLLUP_COUNT
+};
+
+struct rollup_group {
+    uint64_t hash;
+    struct str values[ROLLUP_FIELDS_MAX]; /* decoded; STR_NONE where the field was not there */
+    uint64_t counts[ROLLUP_COUNT];
+    int64_t first_us, last_us;               /* stamps; INT64_MAX and INT64_MIN: none had one */
+    struct histogram *spreads[SPREAD_COUNT]; /* NULL: no value yet, or not kept */
+};
+
+struct rollup_view {
+    int field_count;
+    enum log_field fields[ROLLUP_FIELDS_MAX]; /* string or integer fields */
+    int64_t bucket_us; /* > 0: the first value is the start of the stamp's bucket of this length */
+    uint32_t spread_mask; /* one bit a spread that is kept */
+    bool only_failed;     /* only requests that failed count here */
+    /* Filled in: */
+    struct rollup_group **groups;
+    size_t group_count;
+    size_t table_size; /* of `table`, a power of two */
+    struct rollup_group **table;
+    struct rollup_group *last; /* of a view of time only: the group of the line before ... */
+    int64_t last_start_us;     /* ... and where its bucket begins */
+};
+
+struct rollup {
+    int view_count;
+    struct rollup_view views[ROLLUP_VIEWS_MAX];
+    int64_t since_us,
+        until_us; /* [since, until): what is outside is left out, and requests among it counted */
+    uint64_t matched, outside, dropped, events[6];
+    struct arena texts;
+};
+
+/* A view with these fields, for the caller to set more of. Before the first line. */
+struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fields, int count,
+                                    int64_t bucket_us, uint32_t spread_mask);
+void rollup_init(struct rollup *r);
+void rollup_fini(struct rollup *r);
+void rollup_take(struct rollup *r, const struct logline *l);
+/* All of a view's groups as one, without values. The caller frees it with rollup_group_free. */
+struct rollup_group *rollup_total(const struct rollup_view *v);
+void rollup_group_free(struct rollup_group *g);
+/* A quantile of one of a group's spreads; NaN where there is no value. */
+double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, double quantile);
+/* Both have the same views. `from` is left as it is. */
+void rollup_merge(struct rollup *into, const struct rollup *from);

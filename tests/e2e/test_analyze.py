@@ -1,0 +1,246 @@
+"""`weir analyze` against the slow reference (tests/reference) on generated logs with every trap."""
+
+import gzip
+import itertools
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from harness import WEIR
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
+import analyze as reference  # noqa: E402
+import generate  # noqa: E402
+
+SPREADS = ("latency_ms", "ttft_ms", "upstream_ms", "overhead_ms", "queue_ms", "tokens_per_second")
+COUNTS = ("requests", "success", "failure", "cancelled", "unknown", "prompt_tokens", "completion_tokens",
+          "total_tokens", "cached_tokens", "reasoning_tokens", "attempts", "cache_hits")
+
+
+def weir(*args, status=0, **more):
+    done = subprocess.run([WEIR, "analyze", *map(str, args)], capture_output=True, check=False, **more)
+    assert done.returncode == status, (done.stdout[-500:], done.stderr[-2000:])
+    return done
+
+
+def report(*args, **more):
+    return json.loads(weir(*args, "--format", "json", **more).stdout)
+
+
+def same_spread(mine, theirs, where):
+    if not theirs:
+        assert not mine, where
+        return
+    assert mine["count"] == theirs["count"], where
+    for name in ("min", "max"):
+        assert mine[name] == pytest.approx(theirs[name], abs=0.011), (where, name)
+    assert mine["mean"] == pytest.approx(theirs["mean"], rel=1e-4, abs=0.011), where
+    for name in ("p50", "p90", "p95", "p99"):
+        assert mine[name] == pytest.approx(theirs[name], rel=0.004, abs=0.0065), (where, name)
+
+
+def same_group(mine, theirs, where):
+    for name in COUNTS:
+        assert mine[name] == theirs[name], (where, name)
+    assert mine["cost_usd"] == pytest.approx(float(theirs["cost_usd"]), rel=1e-9, abs=1e-12), where
+    for name in SPREADS:
+        same_spread(mine.get(name), theirs[name], (where, name))
+    for name in ("first", "last"):
+        assert (mine[name] or "")[:23] == (theirs[name] or "")[:23], (where, name)
+
+
+def same_report(mine, theirs, by):
+    assert mine["input"]["lines"] == theirs["lines"]
+    assert mine["input"]["blank"] == theirs["blank"]
+    assert mine["input"]["broken"] == theirs["broken"]["count"]
+    for shape, count in theirs["shapes"].items():
+        assert mine["input"][shape] == count, shape
+    if mine["since"] is None and mine["until"] is None:  # weir counts those of the window
+        assert mine["input"]["dropped"] == theirs["dropped"]
+    assert mine["input"]["outside"] == theirs["left_out"]
+    same_group(mine["total"], theirs["total"], "total")
+    groups = {tuple(g[f] for f in by): g for g in mine["groups"]}
+    assert len(groups) == len(theirs["groups"])
+    for group in theirs["groups"]:
+        key = tuple(group["key"][f] for f in by)
+        same_group(groups[key], group, key)
+    errors = {(e["error.type"], e["provider"], e["model"]): e["failure"] for e in mine["errors"]}
+    assert errors == {(e["type"], e["provider"], e["model"]): e["count"] for e in theirs["errors"]}
+    hours = {t["start"][:19]: t["requests"] for t in mine["timeline"]}
+    assert hours == {h["hour"][:19]: h["requests"] for h in theirs["hours"]}
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """(shape, traps, seed) -> path, made once."""
+    made = {}
+
+    def make(shape, traps, seed=1, lines=4000):
+        key = (shape, traps, seed, lines)
+        if key not in made:
+            path = tmp_path_factory.mktemp("log") / f"{shape}-{traps}-{seed}.log"
+            generate.write(str(path), shape=shape, lines=lines, seed=seed, traps=traps)
+            made[key] = str(path)
+        return made[key]
+    return make
+
+
+@pytest.mark.parametrize("shape,traps,seed", [
+    ("weir", False, 1), ("weir", True, 1), ("weir", True, 2), ("litellm", False, 1), ("litellm", True, 1),
+    ("litellm", True, 2)])
+def test_agrees_with_the_reference(log, shape, traps, seed):
+    path = log(shape, traps, seed)
+    by = ("model", "provider")
+    theirs = reference.analyze([path], by=by)
+    for threads in ("1", "3"):
+        same_report(report(path, "--timeline", "1h", "--threads", threads), theirs, by)
+
+
+@pytest.mark.parametrize("by", [("key_alias",), ("status", "http_status"), ("upstream_model", "model", "stream")])
+def test_groups_by_any_fields(log, by):
+    path = log("weir", True)
+    theirs = reference.analyze([path], by=by)
+    mine = report(path, "--timeline", "1h", "--by", ",".join(by))
+    # A number or a boolean is a text in weir's keys.
+    text = {None: None, True: "true", False: "false"}
+    for group in theirs["groups"]:
+        group["key"] = {k: text.get(v, str(v)) if not isinstance(v, str) else v for k, v in group["key"].items()}
+    same_report(mine, theirs, by)
+
+
+def test_broken_lines_are_told_with_their_place(log):
+    path = log("weir", True)
+    theirs = reference.analyze([path])["broken"]
+    first = report(path)["input"]["first_broken"]
+    assert [b["line"] for b in first] == list(itertools.chain(*theirs["lines"].values()))[:5]
+    assert all(b["file"] == path for b in first)
+    text = weir(path).stdout.decode()
+    assert f"{path}:{first[0]['line']}:{first[0]['column']}: expected" in text
+
+
+def test_windows_are_exact(log):
+    path = log("weir", False)
+    window = {"since": "2026-11-19T12:00:00Z", "until": "2026-11-21T00:00:00Z"}
+    theirs = reference.analyze([path], by=("model", "provider"), **window)
+    assert theirs["total"]["requests"] > 100
+    mine = report(path, "--timeline", "1h", "--since", window["since"], "--until", window["until"])
+    same_report(mine, theirs, ("model", "provider"))
+
+
+def test_packed_files_and_streams_read_the_same(log, tmp_path):
+    plain = log("weir", True, lines=3000)
+    data = pathlib.Path(plain).read_bytes()
+    packed, packed_zstd = tmp_path / "a.log.gz", tmp_path / "a.log.zst"
+    half = len(data) // 2
+    packed.write_bytes(gzip.compress(data[:half]) + gzip.compress(data[half:]))  # two members, as `cat` makes them
+    expected = report(plain)
+    sources = [([packed], {}), (["-"], {"input": data}), (["-"], {"input": packed.read_bytes()})]
+    if subprocess.run(["sh", "-c", "command -v zstd"], capture_output=True, check=False).returncode == 0:
+        subprocess.run(["zstd", "-q", plain, "-o", packed_zstd], check=True)
+        sources.append(([packed_zstd], {}))
+    for args, more in sources:
+        got = report(*args, "--timeline", "1h", **more)
+        assert got["total"] == expected["total"]
+        assert got["groups"] == expected["groups"]
+        assert got["input"]["broken"] == expected["input"]["broken"]
+
+
+def test_a_packed_file_cut_short_gives_what_it_has(log, tmp_path):
+    data = pathlib.Path(log("weir", False)).read_bytes()
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(data)[:-2000])
+    done = weir(cut, "--format", "json", status=3)
+    assert b"cut short" in done.stderr
+    assert json.loads(done.stdout)["total"]["requests"] > 1000
+
+
+def test_several_files_add_up(log):
+    a, b = log("weir", True), log("litellm", True)
+    both = report(a, b)
+    assert both["total"]["requests"] == report(a)["total"]["requests"] + report(b)["total"]["requests"]
+    assert both["input"]["lines"] == report(a)["input"]["lines"] + report(b)["input"]["lines"]
+
+
+def test_filters(log):
+    path = log("weir", False)
+    theirs = reference.analyze([path], by=("model",), model="gpt-4o")
+    mine = report(path, "--model", "gpt-4o", "--by", "model")
+    assert mine["total"]["requests"] == theirs["total"]["requests"] > 0
+    names = {g["model"] for g in report(path, "--model", "gpt-*,!gpt-4o", "--by", "model")["groups"]}
+    assert names and all(n.startswith("gpt-") and n != "gpt-4o" for n in names)
+    failed = report(path, "--status", "failure")["total"]
+    assert failed["requests"] == failed["failure"] == report(path)["total"]["failure"]
+    assert report(path, "--status", "5xx", "--by", "http_status")["total"]["requests"] > 0
+    assert report(path, "--slow", "5000")["total"]["latency_ms"]["min"] >= 5000
+
+
+def test_lines_of_any_length_and_at_any_cut(tmp_path):
+    """Lines that are longer than a block, and lines at every place relative to a chunk's border."""
+    path = tmp_path / "long.log"
+    lines = []
+    for n in range(3000):
+        fill = "x" * (n * 37 % 20011 if n % 100 else 700_000)
+        lines.append('{"event":"request","model":"m%d","status":"success","latency_ms":%d,"user":"%s"}\n' % (n % 3, n, fill))
+    path.write_text("".join(lines), encoding="utf-8")
+    assert path.stat().st_size > 3 * 8 * 1024 * 1024  # several chunks
+    for threads in ("1", "4"):
+        got = report(path, "--threads", threads, "--by", "model")
+        assert got["input"]["lines"] == got["total"]["requests"] == 3000
+        assert got["total"]["latency_ms"]["max"] == 2999
+        assert [g["requests"] for g in got["groups"]] == [1000, 1000, 1000]
+
+
+@pytest.mark.parametrize("args,sentence", [
+    (["--since", "whenever"], b"--since: expected a moment"),
+    (["--last", "2 fortnights"], b"--last: "),
+    (["--since", "1h", "--last", "1h"], b"the same thing"),
+    (["--since", "now", "--until", "2h"], b"--until: expected a time after --since"),
+    (["--by", "modle"], b"did you mean model?"),
+    (["--by", "model,provider,user,client"], b"at most 3 fields"),
+    (["--timeline", "0m"], b"--timeline: "),
+    (["--format", "yaml"], b"expected table, json, csv or markdown"),
+])
+def test_mistakes_are_told(args, sentence):
+    done = weir(*args, status=2)
+    assert sentence in done.stderr, done.stderr
+
+
+def test_a_missing_file_is_told(tmp_path):
+    done = weir(tmp_path / "none.log", status=3)
+    assert b"cannot open: No such file" in done.stderr
+    done = weir(tmp_path, status=3)
+    assert b"is a folder" in done.stderr
+
+
+def test_empty_input_is_an_answer():
+    got = report("-", input=b"")
+    assert got["input"]["lines"] == 0 and got["total"]["requests"] == 0
+    assert b"Requests" in weir("-", input=b"").stdout
+
+
+def test_the_seeds_name_for_it(log):
+    tool = pathlib.Path(__file__).resolve().parents[2] / "scripts/debugging/analyze-logs"
+    for option in ([], ["--errors"], ["--performance"], ["--since", "2026-11-20 00:00"]):
+        done = subprocess.run([tool, log("weir", False), *option], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert b"Requests" in done.stdout
+
+
+def test_tables_in_all_formats(log, tmp_path):
+    path = log("weir", False)
+    text = weir(path).stdout.decode()
+    assert "By model, provider" in text and "Errors" in text and "Requests each" in text
+    assert "\033[" not in text and "\033[" in weir(path, "--color", "always").stdout.decode()
+    out = tmp_path / "report.csv"
+    weir(path, "--format", "csv", "--export", out)
+    head, *rows = out.read_text().splitlines()
+    assert head.startswith("model,provider,requests,failure,error_rate,latency_p50_ms")
+    assert len(rows) == 10
+    assert "| model " in weir(path, "--format", "markdown").stdout.decode()
+    assert "First token p50" in weir(path, "--performance").stdout.decode()
+    assert "Prompt" in weir(path, "--tokens").stdout.decode()
+    errors = weir(path, "--errors", "--top", "3").stdout.decode()
+    assert "error.type" in errors and "more: --top" in errors
