@@ -3,6 +3,7 @@
  * The terminal gets all of it. Markdown has no timeline; CSV is one table only, because a file of several is no CSV: the
  * errors where --errors asked for them, else the groups. */
 #include <math.h>
+#include <stdarg.h>
 
 #include "base/when.h"
 #include "cli/analyze.h"
@@ -177,49 +178,66 @@ static void write_view(const struct analysis *a, const struct rollup_view *v, un
 
 /* ---- the head ---- */
 
+/* What is said goes through term_put: a file's name, or a sign that ASCII has not, may be in it. */
+static void say(const struct term *t, enum term_style style, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
+static void say(const struct term *t, enum term_style style, const char *fmt, ...)
+{
+    char text[1024];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    ENSURE(n >= 0);
+    term_put(t, style, (struct str){text, MIN((size_t)n, sizeof text - 1)}, 0);
+}
+
 static void write_reading(const struct analysis *a, const struct term *t)
 {
     char first[WHEN_TEXT_BYTES], last[WHEN_TEXT_BYTES];
     const struct rollup_group *g = a->total;
-    fprintf(t->out, "%zu file%s, %s in %.2f s (%s/s), %s lines", a->path_count,
-            a->path_count == 1 ? "" : "s", num_bytes((double)a->sum.bytes).text, a->seconds,
-            num_bytes(a->seconds > 0 ? (double)a->sum.bytes / a->seconds : 0).text,
-            num_count((double)a->sum.lines).text);
+    say(t, STYLE_NONE, "%zu file%s, %s in %.2f s (%s/s), %s lines", a->path_count,
+        a->path_count == 1 ? "" : "s", num_bytes((double)a->sum.bytes).text, a->seconds,
+        num_bytes(a->seconds > 0 ? (double)a->sum.bytes / a->seconds : 0).text,
+        num_count((double)a->sum.lines).text);
     if (a->rollup.outside)
-        fprintf(t->out, ", %s outside the time asked for",
-                num_count((double)a->rollup.outside).text);
+        say(t, STYLE_NONE, ", %s requests outside the time asked for",
+            num_count((double)a->rollup.outside).text);
     fputc('\n', t->out);
     if (g->counts[ROLLUP_REQUESTS] && g->first_us <= g->last_us)
         fprintf(t->out, "%.*s to %.*s\n",
                 STR_ARG(when_text_zoned(g->first_us, first, sizeof first)),
                 STR_ARG(when_text_zoned(g->last_us, last, sizeof last)));
-    if (a->cut_short)
-        fprintf(t->out, "%sstopped by Ctrl-C: what follows is of a part of the log%s\n",
-                term_sgr(t, STYLE_WARN), term_sgr_end(t, STYLE_WARN));
+    if (a->cut_short) {
+        say(t, STYLE_WARN, "stopped by Ctrl-C: what follows is of a part of the log");
+        fputc('\n', t->out);
+    }
 }
 
 static void write_rejects(const struct analysis *a, const struct term *t)
 {
     uint64_t other = a->sum.read[LOG_SHAPE_JSON_LOGS];
     if (a->sum.broken)
-        fprintf(t->out, "%s%s lines could not be read%s; the first:\n", term_sgr(t, STYLE_WARN),
-                num_count((double)a->sum.broken).text, term_sgr_end(t, STYLE_WARN));
+        say(t, STYLE_WARN,
+            "%s line%s could not be read; the first:", num_count((double)a->sum.broken).text,
+            a->sum.broken == 1 ? "" : "s");
+    fputs(a->sum.broken ? "\n" : "", t->out);
     for (int i = 0; i < a->sum.broken_kept; i++) {
         const struct broken_line *b = &a->sum.first_broken[i];
-        fprintf(t->out, "  %s:%llu:%llu: expected %s: ", b->path, (unsigned long long)b->line,
-                (unsigned long long)b->column, b->expected);
+        say(t, STYLE_NONE, "  %s:%llu:%llu: expected %s: ", b->path, (unsigned long long)b->line,
+            (unsigned long long)b->column, b->expected);
         term_put(t, STYLE_DIM, str_from(b->text), t->columns ? MAX(t->columns / 2, 20) : 0);
         fputc('\n', t->out);
     }
     if (other)
-        fprintf(
-            t->out,
-            "%s lines are LiteLLM's own messages (json_logs), which tell of no request's times\n",
+        say(t, STYLE_NONE,
+            "%s lines are LiteLLM's own messages (json_logs), which tell of no request's times",
             num_count((double)other).text);
+    fputs(other ? "\n" : "", t->out);
     if (a->rollup.dropped)
-        fprintf(t->out, "%s%s records are missing: the gateway could not keep them (event gap)%s\n",
-                term_sgr(t, STYLE_BAD), num_count((double)a->rollup.dropped).text,
-                term_sgr_end(t, STYLE_BAD));
+        say(t, STYLE_BAD, "%s records are missing: the gateway could not keep them (event gap)",
+            num_count((double)a->rollup.dropped).text);
+    fputs(a->rollup.dropped ? "\n" : "", t->out);
 }
 
 static void write_sum(const struct analysis *a, const struct term *t)
@@ -227,28 +245,31 @@ static void write_sum(const struct analysis *a, const struct term *t)
     const struct rollup_group *g = a->total;
     const uint64_t *n = g->counts;
     double requests = (double)n[ROLLUP_REQUESTS];
-    fprintf(t->out, "\n%sRequests%s  %s: %s failed (%s), %s cancelled, %s slow, %s from cache\n",
-            term_sgr(t, STYLE_HEADING), term_sgr_end(t, STYLE_HEADING), num_count(requests).text,
-            num_count((double)n[ROLLUP_FAILURE]).text,
-            num_pct(requests > 0 ? (double)n[ROLLUP_FAILURE] / requests : NAN).text,
-            num_count((double)n[ROLLUP_CANCELLED]).text, num_count((double)n[ROLLUP_SLOW]).text,
-            num_count((double)n[ROLLUP_CACHE_HITS]).text);
-    fprintf(t->out,
-            "%sLatency%s   p50 %s, p95 %s, p99 %s, longest %s; first token p50 %s, p95 %s\n",
-            term_sgr(t, STYLE_HEADING), term_sgr_end(t, STYLE_HEADING),
-            num_ms(rollup_quantile(g, SPREAD_LATENCY, .5)).text,
-            num_ms(rollup_quantile(g, SPREAD_LATENCY, .95)).text,
-            num_ms(rollup_quantile(g, SPREAD_LATENCY, .99)).text,
-            num_ms(rollup_quantile(g, SPREAD_LATENCY, 1)).text,
-            num_ms(rollup_quantile(g, SPREAD_TTFT, .5)).text,
-            num_ms(rollup_quantile(g, SPREAD_TTFT, .95)).text);
-    fprintf(t->out, "%sTokens%s    %s: %s prompt, %s completion; %s%s\n",
-            term_sgr(t, STYLE_HEADING), term_sgr_end(t, STYLE_HEADING),
-            num_count((double)n[ROLLUP_TOTAL_TOKENS]).text,
-            num_count((double)n[ROLLUP_PROMPT_TOKENS]).text,
-            num_count((double)n[ROLLUP_COMPLETION_TOKENS]).text,
-            num_usd((double)n[ROLLUP_COST_PICO] / 1e12).text,
-            n[ROLLUP_UNPRICED] ? " (some requests have no price)" : "");
+    fputc('\n', t->out);
+    say(t, STYLE_HEADING, "Requests  ");
+    say(t, STYLE_NONE, "%s: %s failed (%s), %s cancelled, %s slow, %s from cache",
+        num_count(requests).text, num_count((double)n[ROLLUP_FAILURE]).text,
+        num_pct(requests > 0 ? (double)n[ROLLUP_FAILURE] / requests : NAN).text,
+        num_count((double)n[ROLLUP_CANCELLED]).text, num_count((double)n[ROLLUP_SLOW]).text,
+        num_count((double)n[ROLLUP_CACHE_HITS]).text);
+    fputc('\n', t->out);
+    say(t, STYLE_HEADING, "Latency   ");
+    say(t, STYLE_NONE, "p50 %s, p95 %s, p99 %s, longest %s; first token p50 %s, p95 %s",
+        num_ms(rollup_quantile(g, SPREAD_LATENCY, .5)).text,
+        num_ms(rollup_quantile(g, SPREAD_LATENCY, .95)).text,
+        num_ms(rollup_quantile(g, SPREAD_LATENCY, .99)).text,
+        num_ms(rollup_quantile(g, SPREAD_LATENCY, 1)).text,
+        num_ms(rollup_quantile(g, SPREAD_TTFT, .5)).text,
+        num_ms(rollup_quantile(g, SPREAD_TTFT, .95)).text);
+    fputc('\n', t->out);
+    say(t, STYLE_HEADING, "Tokens    ");
+    say(t, STYLE_NONE, "%s: %s prompt, %s completion; %s%s",
+        num_count((double)n[ROLLUP_TOTAL_TOKENS]).text,
+        num_count((double)n[ROLLUP_PROMPT_TOKENS]).text,
+        num_count((double)n[ROLLUP_COMPLETION_TOKENS]).text,
+        num_usd((double)n[ROLLUP_COST_PICO] / 1e12).text,
+        n[ROLLUP_UNPRICED] ? " (some requests have no price)" : "");
+    fputc('\n', t->out);
 }
 
 /* ---- the timeline ---- */
