@@ -123,6 +123,7 @@ static void give_up_line(struct hand *h, struct chunk *c, bool *in_long_line)
         note_broken(c, h->reading->r->paths[c->file], &h->line, (struct str){h->data, 80});
     }
     *in_long_line = true;
+    h->sum.bytes += h->have;
     h->have = 0;
 }
 
@@ -211,6 +212,7 @@ static void read_chunk(struct hand *h, struct chunk *c)
         uint64_t begins = at - h->have;
         size_t whole = whole_lines(h, got == 0), mine = lines_before(h->data, whole, begins, c->to);
         take_lines(h, c, h->data, h->data + mine);
+        h->sum.bytes += mine; /* not what was read: a long line is read by each chunk it crosses */
         if (got == 0 || begins + whole >= c->to)
             return;
         drop_front(h, whole);
@@ -270,6 +272,7 @@ static void hand_init(struct hand *h, struct reading *g, int index)
 static void sum_up(struct reading *g, const struct hand *hands, int count, struct logread_sum *sum)
 {
     for (int i = 0; i < count; i++) {
+        sum->bytes += hands[i].sum.bytes;
         sum->blank += hands[i].sum.blank;
         sum->broken += hands[i].sum.broken;
         for (int s = 0; s < LOG_SHAPE_COUNT; s++)
@@ -287,7 +290,6 @@ static void sum_up(struct reading *g, const struct hand *hands, int count, struc
         lines_before += c->lines;
         sum->lines += c->lines;
     }
-    sum->bytes = __atomic_load_n(&g->done, __ATOMIC_RELAXED);
 }
 
 static void run_hands(struct reading *g, struct logread_sum *sum)

@@ -22,7 +22,8 @@ struct broken_line {
 };
 
 struct logread_sum {
-    uint64_t bytes, lines, blank, broken, read[LOG_SHAPE_COUNT];
+    uint64_t bytes; /* unpacked, of the lines taken */
+    uint64_t lines, blank, broken, read[LOG_SHAPE_COUNT];
     int broken_kept;
     struct broken_line first_broken[LOGREAD_BROKEN_KEPT]; /* in the order of files and lines */
 };

@@ -189,6 +189,7 @@ def test_lines_of_any_length_and_at_any_cut(tmp_path):
     for threads in ("1", "4"):
         got = report(path, "--threads", threads, "--by", "model")
         assert got["input"]["lines"] == got["total"]["requests"] == 3000
+        assert got["input"]["bytes"] == path.stat().st_size
         assert got["total"]["latency_ms"]["max"] == 2999
         assert [g["requests"] for g in got["groups"]] == [1000, 1000, 1000]
 
