@@ -22,7 +22,7 @@ struct analysis {
 
 /* The groups of a view, most requests first. The caller frees the array. */
 struct rollup_group **analysis_sorted(const struct rollup_view *v);
-/* A field's value in a view's group as people and programs see it: "-" where it was not there. */
+/* What a field is called in reports: its key in a line of the log. */
 const char *analysis_field_name(enum log_field field);
 
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t);

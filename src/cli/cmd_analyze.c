@@ -313,7 +313,9 @@ static int run(int argc, char **argv)
     if (timeline_text && !when_span(str_from(timeline_text), &step_us, &e))
         return in_option("--timeline", &e), usage(&e);
     step_us = step_us ? step_us : choose_step_us(&a, TIMELINE_POINTS);
-    signal(SIGINT, on_interrupt);
+    /* The second Ctrl-C ends the program: a pipe that says nothing is waited for. */
+    struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND};
+    sigaction(SIGINT, &interrupt, NULL);
     uint64_t begin_ns = clock_mono_ns();
     bool ok = read_logs(&a, by, by_count, step_us, &e);
     a.seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;

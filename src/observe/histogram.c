@@ -86,13 +86,3 @@ uint64_t histogram_quantile(const struct histogram *h, double quantile)
     }
     return h->max;
 }
-
-uint64_t histogram_above(const struct histogram *h, uint64_t value)
-{
-    unsigned octave = octave_of(value), sub = sub_of(value, octave);
-    uint64_t above = 0;
-    for (unsigned o = octave; o < HISTOGRAM_OCTAVES; o++)
-        for (unsigned s = o == octave ? sub + 1 : 0; h->octaves[o] && s < SUBS; s++)
-            above += h->octaves[o][s];
-    return above;
-}

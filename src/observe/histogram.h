@@ -21,5 +21,3 @@ void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that at least `quantile` (0 to 1) of all values do not exceed (nearest rank): the middle of its bucket, within [min, max].
  * 0 when empty. */
 uint64_t histogram_quantile(const struct histogram *h, double quantile);
-/* How many values are above `value`, to the bucket. */
-uint64_t histogram_above(const struct histogram *h, uint64_t value);

@@ -60,8 +60,7 @@ static bool is_slow(const struct log_filter *f, const struct logline *l)
 
 bool log_filter_matches(const struct log_filter *f, const struct logline *l)
 {
-    bool success = (l->found & LOG_BIT(status)) && str_eq(l->r.status, STR("success"));
-    if ((f->errors_only && success) || (f->slow_only && !is_slow(f, l)))
+    if (f->slow_only && !is_slow(f, l))
         return false;
     for (int i = 0; i < f->count; i++)
         if (!row_matches(&f->rows[i], l))

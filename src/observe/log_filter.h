@@ -16,9 +16,8 @@ struct log_filter_row {
 struct log_filter {
     int count;
     struct log_filter_row rows[LOG_FILTER_ROWS_MAX];
-    bool errors_only; /* requests that did not succeed */
-    bool slow_only;   /* marked slow, or at least as slow as ... */
-    int64_t slow_us;  /* ... this, where it is > 0 */
+    bool slow_only;  /* marked slow, or at least as slow as ... */
+    int64_t slow_us; /* ... this, where it is > 0 */
 };
 
 /* `pattern` may be NULL: no row. */

@@ -274,10 +274,12 @@ static void forget_empty(struct logline *l)
 static void settle_token_rate(struct logline *l)
 {
     struct record *r = &l->r;
+    if (!logline_has(l, LOG_BIT(latency) | LOG_BIT(completion_tokens)))
+        return;
     bool streamed = l->found & LOG_BIT(ttft);
     int64_t us = streamed ? r->latency_us - r->ttft_us : r->latency_us;
     int64_t steps = streamed ? r->completion_tokens - 1 : r->completion_tokens;
-    if (!logline_has(l, LOG_BIT(latency) | LOG_BIT(completion_tokens)) || us <= 0 || steps <= 0)
+    if (us <= 0 || steps <= 0)
         return;
     r->tokens_per_second = (double)steps * 1e6 / (double)us;
     l->found |= LOG_BIT(tokens_per_second);

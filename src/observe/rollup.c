@@ -348,8 +348,6 @@ void rollup_take(struct rollup *r, const struct logline *l)
         r->outside += event == EVENT_REQUEST;
         return;
     }
-    if (event >= 0)
-        r->events[event]++;
     if (event == EVENT_GAP)
         r->dropped += count_of(l, LOG_BIT(dropped), l->r.dropped);
     if (event != EVENT_REQUEST)
@@ -411,8 +409,6 @@ void rollup_merge(struct rollup *into, const struct rollup *from)
     into->matched += from->matched;
     into->outside += from->outside;
     into->dropped += from->dropped;
-    for (size_t i = 0; i < COUNT(into->events); i++)
-        into->events[i] += from->events[i];
     for (int i = 0; i < from->view_count; i++) {
         const struct rollup_view *v = &from->views[i];
         for (size_t g = 0; g < v->group_count; g++) {

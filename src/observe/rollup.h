@@ -77,7 +77,7 @@ struct rollup {
     struct rollup_view views[ROLLUP_VIEWS_MAX];
     int64_t since_us,
         until_us; /* [since, until): what is outside is left out, and requests among it counted */
-    uint64_t matched, outside, dropped, events[6];
+    uint64_t matched, outside, dropped;
     struct arena texts;
 };
 
