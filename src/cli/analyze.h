@@ -1,26 +1,85 @@
-/* analyze.h -- what `weir analyze` found out, for its two ways of telling it: people (analyze_tables.c) and programs
- * (analyze_json.c). */
+/* analyze.h -- `weir analyze`, in its pieces: what was asked for, the reading, the parts of the report, the ways of telling it.
+ *
+ * cmd_analyze.c makes options into a struct analysis; analyze_read.c fills it, with one rollup and one state of each part a
+ * thread, merged at the end; analyze_tables.c (people), analyze_json.c (programs) and analyze_html.c (a page) tell it.
+ *
+ * A part is a question that the rollup's groups do not answer: error patterns, chains of attempts, the map of rate limits. It looks at
+ * lines of its own accord. Parts are rows of analyze_parts.c, each in a file analyze_NAME.c, with its arithmetic in src/observe. */
 #pragma once
 
+#include "cli/json_out.h"
 #include "cli/table.h"
+#include "observe/log_filter.h"
 #include "observe/logread.h"
 #include "observe/rollup.h"
 
+#define ANALYZE_PARTS_MAX 16
+
+/* Sections of the report: a flag each. None of them: the overview. */
+struct analyze_sections {
+    bool errors, performance, tokens, providers, chains, limits;
+};
+
+struct analyze_part;
+
 struct analysis {
+    /* What was asked for. */
     const char *const *paths;
     size_t path_count;
+    struct log_filter filter;
+    int64_t now_us, since_us, until_us; /* the window; INT64_MIN, INT64_MAX: open */
+    enum log_field by_fields[ROLLUP_FIELDS_MAX];
+    int by_count;
+    int64_t step_us; /* of the timeline */
+    struct analyze_sections show;
+    const char *trace_id; /* --trace; NULL: none */
+    int top;              /* rows of a table */
+    int threads;
+
+    /* What was found. */
     struct logread_sum sum;
     struct rollup rollup; /* its views: */
     const struct rollup_view *by, *errors, *times;
     struct rollup_group *total;
-    double seconds;                                  /* it took */
-    int64_t since_us, until_us;                      /* as asked for; INT64_MIN, INT64_MAX: open */
-    bool show_errors, show_performance, show_tokens; /* none of them: the overview */
-    bool cut_short;                                  /* by Ctrl-C */
-    int top;                                         /* rows of a table */
+    void *parts[ANALYZE_PARTS_MAX]; /* state of each row of analyze_parts; NULL: not wanted */
+    double seconds;                 /* it took */
+    bool cut_short;                 /* by Ctrl-C */
 };
 
-/* The groups of a view, most requests first. The caller frees the array. */
+static inline bool analysis_is_overview(const struct analysis *a)
+{
+    const struct analyze_sections *s = &a->show;
+    return !s->errors && !s->performance && !s->tokens && !s->providers && !s->chains &&
+           !s->limits && !a->trace_id;
+}
+
+/* Everything but `name` and `wanted` is called only when wanted. States of several threads are merged in no particular order, so the result
+ * must not depend on it: the earliest line wins, not the first one seen. */
+struct analyze_part {
+    const char *name; /* its member of the JSON */
+    bool (*wanted)(const struct analysis *a);
+    unsigned
+        events; /* LOG_EVENT_BITs of the lines it takes; only those past filter and window come */
+    void *(*make)(const struct analysis *a);
+    /* `line` with its newline; it and the record's strings live only during the call. */
+    void (*take)(void *state, const struct logline *l, enum log_event event, struct str line);
+    void (*merge)(void *into, void *from); /* `from` is destroyed afterwards */
+    void (*destroy)(void *state);
+    /* Terminal, Markdown and HTML; CSV when it is the only part asked for. Each table begins with a blank line before it. */
+    void (*write_tables)(const struct analysis *a, void *state, enum table_format format,
+                         const struct term *t);
+    void (*write_json)(const struct analysis *a, void *state, struct json_out *j);
+};
+extern const struct analyze_part *const analyze_parts[];
+extern const size_t analyze_part_count;
+
+/* analyze_read.c: fills in what was found. False: something could not be read (`e`); the rest stands. */
+MUST_USE bool analyze_read(struct analysis *a, struct err *e);
+void analyze_free(struct analysis *a);
+/* From a signal handler: reading ends soon. */
+void analyze_stop(void);
+
+/* The groups of a view, most requests first (of time: in its order). The caller frees the array. */
 struct rollup_group **analysis_sorted(const struct rollup_view *v);
 /* What a field is called in reports: its key in a line of the log. */
 const char *analysis_field_name(enum log_field field);

@@ -310,8 +310,8 @@ static void write_timeline(const struct analysis *a, const struct term *t)
 
 static unsigned section_of(const struct analysis *a)
 {
-    return a->show_performance ? SECTION_PERFORMANCE
-           : a->show_tokens    ? SECTION_TOKENS
+    return a->show.performance ? SECTION_PERFORMANCE
+           : a->show.tokens    ? SECTION_TOKENS
                                : SECTION_OVERVIEW;
 }
 
@@ -326,11 +326,11 @@ static void title_of(const struct rollup_view *v, char *out, size_t out_bytes)
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t)
 {
     char title[128];
-    bool overview = !a->show_errors && !a->show_performance && !a->show_tokens;
+    bool overview = analysis_is_overview(a);
     title_of(a->by, title, sizeof title);
     if (format == TABLE_CSV) {
-        write_view(a, a->show_errors ? a->errors : a->by,
-                   a->show_errors ? SECTION_ERRORS : section_of(a), title, format, t);
+        write_view(a, a->show.errors ? a->errors : a->by,
+                   a->show.errors ? SECTION_ERRORS : section_of(a), title, format, t);
         return;
     }
     write_reading(a, t);
@@ -338,12 +338,15 @@ void analyze_write_tables(const struct analysis *a, enum table_format format, co
     write_sum(a, t);
     if (format == TABLE_TERMINAL && overview)
         write_timeline(a, t);
-    if (overview || a->show_performance || a->show_tokens) {
+    if (overview || a->show.performance || a->show.tokens) {
         fputc('\n', t->out);
         write_view(a, a->by, section_of(a), title, format, t);
     }
-    if ((overview || a->show_errors) && a->errors->group_count) {
+    if ((overview || a->show.errors) && a->errors->group_count) {
         fputc('\n', t->out);
         write_view(a, a->errors, SECTION_ERRORS, "Errors", format, t);
     }
+    for (size_t i = 0; i < analyze_part_count; i++)
+        if (a->parts[i])
+            analyze_parts[i]->write_tables(a, a->parts[i], format, t);
 }

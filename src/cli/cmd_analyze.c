@@ -22,17 +22,17 @@ static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
 
 static const char *since_text, *until_text, *last_text, *timeline_text, *by_text, *export_path;
 static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
-static bool errors, performance, tokens;
+static struct analyze_sections show;
+static const char *trace_id;
 static int format = FORMAT_TABLE, color = COLOR_AUTO;
 static int64_t top = 10, threads, slow_ms;
-static bool stop_reading; /* atomic: set by SIGINT */
 
 // clang-format off
 static const struct option_row rows[] = {
-    {.name = "--errors", .type = OPT_FLAG, .into = &errors, .help = "what failed: by type, provider and model"},
-    {.name = "--performance", .type = OPT_FLAG, .into = &performance, .help = "latency, time to first token, tokens a second, overhead"},
-    {.name = "--tokens", .type = OPT_FLAG, .into = &tokens, .help = "tokens and cost"},
-    {.name = "--cost", .type = OPT_FLAG, .into = &tokens, .help = "the same as --tokens"},
+    {.name = "--errors", .type = OPT_FLAG, .into = &show.errors, .help = "what failed: by type, provider and model"},
+    {.name = "--performance", .type = OPT_FLAG, .into = &show.performance, .help = "latency, time to first token, tokens a second, overhead"},
+    {.name = "--tokens", .type = OPT_FLAG, .into = &show.tokens, .help = "tokens and cost"},
+    {.name = "--cost", .type = OPT_FLAG, .into = &show.tokens, .help = "the same as --tokens"},
     {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these fields of the record (default model,provider; see docs/log.md)"},
     {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
@@ -85,18 +85,18 @@ static bool find_field(struct str name, enum log_field *field, struct err *e)
                    STR_ARG(name), nearest);
 }
 
-static bool take_by(enum log_field *fields, int *count, struct err *e)
+static bool take_by(struct analysis *a, struct err *e)
 {
     struct str rest = str_from(by_text ? by_text : "model,provider");
-    for (*count = 0; rest.n;) {
+    while (rest.n) {
         struct str name = str_trim(str_cut(&rest, ','));
-        if (*count == ROLLUP_FIELDS_MAX - 1)
+        if (a->by_count == ROLLUP_FIELDS_MAX - 1)
             return err_set(e, "--by: expected at most %d fields, got \"%s\"", ROLLUP_FIELDS_MAX - 1,
                            by_text);
-        if (!find_field(name, &fields[(*count)++], e))
+        if (!find_field(name, &a->by_fields[a->by_count++], e))
             return false;
     }
-    return *count > 0 || err_set(e, "--by: expected a field, such as model");
+    return a->by_count > 0 || err_set(e, "--by: expected a field, such as model");
 }
 
 static bool in_option(const char *option, struct err *e)
@@ -107,9 +107,9 @@ static bool in_option(const char *option, struct err *e)
     return false;
 }
 
-static bool take_window(struct analysis *a, int64_t now_us, struct err *e)
+static bool take_window(struct analysis *a, struct err *e)
 {
-    int64_t span_us;
+    int64_t span_us, now_us = a->now_us;
     a->since_us = INT64_MIN;
     a->until_us = INT64_MAX;
     if (since_text && !when_parse(str_from(since_text), now_us, &a->since_us, e))
@@ -146,94 +146,6 @@ static void take_filter(struct log_filter *f)
     log_filter_add(f, LOG_level, level);
     if (status)
         take_status(f);
-}
-
-/* ---- reading ---- */
-
-/* One thread's share. */
-struct share {
-    struct rollup rollup;
-    const struct log_filter *filter;
-};
-
-static void take(void *context, const struct logline *l, struct str line)
-{
-    struct share *s = context;
-    (void)line;
-    if (s->filter->count == 0 && !s->filter->slow_only)
-        rollup_take(&s->rollup, l);
-    else if (log_filter_matches(s->filter, l))
-        rollup_take(&s->rollup, l);
-}
-
-static void on_interrupt(int number)
-{
-    (void)number;
-    __atomic_store_n(&stop_reading, true, __ATOMIC_RELAXED);
-}
-
-static void show_progress(void *arg, uint64_t done, uint64_t total)
-{
-    static uint64_t begin_ns, shown_ns;
-    uint64_t now_ns = clock_mono_ns();
-    bool *shown = arg;
-    begin_ns = begin_ns ? begin_ns : now_ns;
-    if (now_ns < begin_ns + NS_PER_S || now_ns < shown_ns + 100 * NS_PER_MS)
-        return;
-    shown_ns = now_ns;
-    *shown = true;
-    if (total)
-        fprintf(stderr, "\rreading: %3.0f %% of %s ",
-                100.0 * (double)MIN(done, total) / (double)total, num_bytes((double)total).text);
-    else
-        fprintf(stderr, "\rreading: %s ", num_bytes((double)done).text);
-}
-
-static void add_views(struct rollup *r, const enum log_field *by, int by_count, int64_t step_us)
-{
-    static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
-    uint32_t all = (1u << SPREAD_COUNT) - 1;
-    rollup_add_view(r, by, by_count, 0, all);
-    rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
-    rollup_add_view(r, NULL, 0, step_us, 0);
-}
-
-static bool read_logs(struct analysis *a, const enum log_field *by, int by_count, int64_t step_us,
-                      struct err *e)
-{
-    struct log_filter filter;
-    int count = threads > 0 ? (int)threads
-                            : (int)MIN(MAX(sysconf(_SC_NPROCESSORS_ONLN), 1), LOGREAD_THREADS_MAX);
-    bool shown = false, on_terminal = isatty(STDERR_FILENO);
-    struct share *shares = mem_alloc((size_t)count * sizeof *shares);
-    void *contexts[LOGREAD_THREADS_MAX];
-    take_filter(&filter);
-    for (int i = 0; i < count; i++) {
-        rollup_init(&shares[i].rollup);
-        add_views(&shares[i].rollup, by, by_count, step_us);
-        shares[i].rollup.since_us = a->since_us;
-        shares[i].rollup.until_us = a->until_us;
-        shares[i].filter = &filter;
-        contexts[i] = &shares[i];
-    }
-    struct logread reading = {.paths = a->paths,
-                              .path_count = a->path_count,
-                              .threads = count,
-                              .contexts = contexts,
-                              .take = take,
-                              .arg = &shown,
-                              .progress = on_terminal ? show_progress : NULL,
-                              .stop = &stop_reading};
-    bool ok = logread(&reading, &a->sum, e);
-    if (shown)
-        fputs("\r\033[K", stderr);
-    for (int i = 1; i < count; i++) {
-        rollup_merge(&shares[0].rollup, &shares[i].rollup);
-        rollup_fini(&shares[i].rollup);
-    }
-    a->rollup = shares[0].rollup;
-    mem_free(shares);
-    return ok;
 }
 
 /* ---- the timeline's step ---- */
@@ -295,40 +207,37 @@ static int write_report(const struct analysis *a)
     return failed ? EXIT_UNREACHABLE : EXIT_GOOD;
 }
 
+static void on_interrupt(int number)
+{
+    (void)number;
+    analyze_stop();
+}
+
 static int run(int argc, char **argv)
 {
-    struct analysis a = {.show_errors = errors,
-                         .show_performance = performance,
-                         .show_tokens = tokens,
-                         .top = (int)top};
     const char *fallback[] = {default_log()};
-    enum log_field by[ROLLUP_FIELDS_MAX];
-    int by_count;
-    int64_t step_us = 0;
     struct err e = {0};
-    a.paths = argc > 0 ? (const char *const *)argv : fallback;
-    a.path_count = argc > 0 ? (size_t)argc : 1;
-    if (!take_by(by, &by_count, &e) || !take_window(&a, clock_real_us(), &e))
+    struct analysis a = {.paths = argc > 0 ? (const char *const *)argv : fallback,
+                         .path_count = argc > 0 ? (size_t)argc : 1,
+                         .now_us = clock_real_us(),
+                         .show = show,
+                         .trace_id = trace_id,
+                         .top = (int)top,
+                         .threads = threads > 0 ? (int)threads : logread_threads()};
+    if (!take_by(&a, &e) || !take_window(&a, &e))
         return usage(&e);
-    if (timeline_text && !when_span(str_from(timeline_text), &step_us, &e))
+    if (timeline_text && !when_span(str_from(timeline_text), &a.step_us, &e))
         return in_option("--timeline", &e), usage(&e);
-    step_us = step_us ? step_us : choose_step_us(&a, TIMELINE_POINTS);
+    take_filter(&a.filter);
+    a.step_us = a.step_us ? a.step_us : choose_step_us(&a, TIMELINE_POINTS);
     /* The second Ctrl-C ends the program: a pipe that says nothing is waited for. */
     struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND};
     sigaction(SIGINT, &interrupt, NULL);
-    uint64_t begin_ns = clock_mono_ns();
-    bool ok = read_logs(&a, by, by_count, step_us, &e);
-    a.seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
-    a.cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
-    a.by = &a.rollup.views[0];
-    a.errors = &a.rollup.views[1];
-    a.times = &a.rollup.views[2];
-    a.total = rollup_total(a.by);
+    bool ok = analyze_read(&a, &e);
     if (!ok)
         fprintf(stderr, "weir analyze: %s\n", e.text);
     int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_report(&a);
-    rollup_group_free(a.total);
-    rollup_fini(&a.rollup);
+    analyze_free(&a);
     return !ok && exit_status == EXIT_GOOD ? EXIT_UNREACHABLE : exit_status;
 }
 

@@ -22,4 +22,8 @@ struct log_filter {
 
 /* `pattern` may be NULL: no row. */
 void log_filter_add(struct log_filter *f, enum log_field field, const char *pattern);
+static inline bool log_filter_is_empty(const struct log_filter *f)
+{
+    return f->count == 0 && !f->slow_only;
+}
 bool log_filter_matches(const struct log_filter *f, const struct logline *l);

@@ -310,6 +310,11 @@ static void run_hands(struct reading *g, struct logread_sum *sum)
     mem_free(hands);
 }
 
+int logread_threads(void)
+{
+    return (int)MIN(MAX(sysconf(_SC_NPROCESSORS_ONLN), 1), LOGREAD_THREADS_MAX);
+}
+
 bool logread(const struct logread *r, struct logread_sum *sum, struct err *e)
 {
     struct reading g = {.r = r, .e = e, .lock = PTHREAD_MUTEX_INITIALIZER};

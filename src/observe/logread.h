@@ -41,5 +41,7 @@ struct logread {
         *stop; /* atomic; once true reading ends soon, with what was read so far. May be NULL. */
 };
 
+/* As many as there are cores. */
+int logread_threads(void);
 /* Reads all of it. False: a file could not be opened or read (`e`); what was read of the others stands in *sum. */
 MUST_USE bool logread(const struct logread *r, struct logread_sum *sum, struct err *e);

@@ -210,32 +210,12 @@ static uint64_t count_of(const struct logline *l, uint64_t bit, int64_t value)
     return l->found & bit ? (uint64_t)MIN(value, COUNT_MAX) : 0;
 }
 
-static bool is_text(const struct logline *l, uint64_t bit, struct str value, struct str wanted)
-{
-    return (l->found & bit) && str_eq(value, wanted);
-}
-
-/* By its status; a line without one by the status that the client got, or by its error. */
-static enum rollup_count outcome_of(const struct logline *l)
-{
-    static const struct {
-        struct str name;
-        enum rollup_count count;
-    } outcomes[] = {{{"success", 7}, ROLLUP_SUCCESS},
-                    {{"failure", 7}, ROLLUP_FAILURE},
-                    {{"cancelled", 9}, ROLLUP_CANCELLED}};
-    int64_t status = l->found & LOG_BIT(http_status) ? l->r.http_status : 0;
-    for (size_t i = 0; i < COUNT(outcomes); i++)
-        if (is_text(l, LOG_BIT(status), l->r.status, outcomes[i].name))
-            return outcomes[i].count;
-    if (status >= 100 && status < 400)
-        return ROLLUP_SUCCESS;
-    if (status == 499)
-        return ROLLUP_CANCELLED;
-    if ((status >= 400 && status < 600) || (status == 0 && l->found & LOG_BIT(error_type)))
-        return ROLLUP_FAILURE;
-    return ROLLUP_UNKNOWN;
-}
+static const enum rollup_count outcome_counts[LOG_OUTCOME_COUNT] = {
+    [LOG_OUTCOME_SUCCESS] = ROLLUP_SUCCESS,
+    [LOG_OUTCOME_FAILURE] = ROLLUP_FAILURE,
+    [LOG_OUTCOME_CANCELLED] = ROLLUP_CANCELLED,
+    [LOG_OUTCOME_UNKNOWN] = ROLLUP_UNKNOWN,
+};
 
 static void worth_outcome(struct worth *w, const struct logline *l)
 {
@@ -243,10 +223,10 @@ static void worth_outcome(struct worth *w, const struct logline *l)
     uint64_t *n = w->counts;
     n[ROLLUP_REQUESTS] = 1;
     n[ROLLUP_SUCCESS] = n[ROLLUP_FAILURE] = n[ROLLUP_CANCELLED] = n[ROLLUP_UNKNOWN] = 0;
-    n[outcome_of(l)] = 1;
+    n[outcome_counts[log_outcome_of(l)]] = 1;
     n[ROLLUP_SLOW] = (l->found & LOG_BIT(slow)) && r->slow;
     n[ROLLUP_STREAMS] = (l->found & LOG_BIT(stream)) && r->stream;
-    n[ROLLUP_CACHE_HITS] = is_text(l, LOG_BIT(cache), r->cache, STR("hit"));
+    n[ROLLUP_CACHE_HITS] = log_text_is(l, LOG_BIT(cache), r->cache, STR("hit"));
     n[ROLLUP_ATTEMPTS] = count_of(l, LOG_BIT(attempts), r->attempts);
     n[ROLLUP_FALLBACKS] = (l->found & LOG_BIT(fallback_from)) != 0;
 }
@@ -260,7 +240,8 @@ static void worth_tokens(struct worth *w, const struct logline *l)
     n[ROLLUP_TOTAL_TOKENS] = count_of(l, LOG_BIT(total_tokens), r->total_tokens);
     n[ROLLUP_CACHED_TOKENS] = count_of(l, LOG_BIT(cached_tokens), r->cached_tokens);
     n[ROLLUP_REASONING_TOKENS] = count_of(l, LOG_BIT(reasoning_tokens), r->reasoning_tokens);
-    n[ROLLUP_ESTIMATED] = is_text(l, LOG_BIT(tokens_source), r->tokens_source, STR("estimated"));
+    n[ROLLUP_ESTIMATED] =
+        log_text_is(l, LOG_BIT(tokens_source), r->tokens_source, STR("estimated"));
     bool priced = l->found & LOG_BIT(cost_usd);
     n[ROLLUP_UNPRICED] = !priced && n[ROLLUP_TOTAL_TOKENS] > 0;
     n[ROLLUP_COST_PICO] =
@@ -322,35 +303,16 @@ static void add_worth(struct rollup_group *g, const struct worth *w, uint32_t sp
     }
 }
 
-enum event { EVENT_REQUEST, EVENT_ATTEMPT, EVENT_GAP, EVENT_START, EVENT_STOP, EVENT_RELOAD };
-
-static int event_of(const struct logline *l)
+void rollup_take(struct rollup *r, const struct logline *l, enum log_event event)
 {
-    static const char *const names[] = {"request", "attempt", "gap", "start", "stop", "reload"};
-    if (!(l->found & LOG_BIT(event)))
-        return EVENT_REQUEST;
-    for (size_t i = 0; i < COUNT(names); i++)
-        if (str_eq(l->r.event, str_from(names[i])))
-            return (int)i;
-    return -1;
-}
-
-void rollup_take(struct rollup *r, const struct logline *l)
-{
-    bool tells_of_requests = l->shape == LOG_SHAPE_WEIR || l->shape == LOG_SHAPE_LITELLM;
-    int event = !tells_of_requests              ? -1
-                : l->shape == LOG_SHAPE_LITELLM ? EVENT_REQUEST
-                                                : event_of(l);
     bool stamped = l->found & LOG_BIT(timestamp);
-    bool bounded = r->since_us != INT64_MIN || r->until_us != INT64_MAX;
-    if ((bounded && !stamped) ||
-        (stamped && (l->r.timestamp < r->since_us || l->r.timestamp >= r->until_us))) {
-        r->outside += event == EVENT_REQUEST;
+    if (!log_is_within(l, r->since_us, r->until_us)) {
+        r->outside += event == LOG_EVENT_REQUEST;
         return;
     }
-    if (event == EVENT_GAP)
+    if (event == LOG_EVENT_GAP)
         r->dropped += count_of(l, LOG_BIT(dropped), l->r.dropped);
-    if (event != EVENT_REQUEST)
+    if (event != LOG_EVENT_REQUEST)
         return;
     struct worth w;
     struct key k;

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "observe/histogram.h"
-#include "observe/logline.h"
+#include "observe/log_meaning.h"
 
 #define ROLLUP_VIEWS_MAX  8
 #define ROLLUP_FIELDS_MAX 4
@@ -86,7 +86,8 @@ struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fiel
                                     int64_t bucket_us, uint32_t spread_mask);
 void rollup_init(struct rollup *r);
 void rollup_fini(struct rollup *r);
-void rollup_take(struct rollup *r, const struct logline *l);
+/* `event` is log_event_of the line. */
+void rollup_take(struct rollup *r, const struct logline *l, enum log_event event);
 /* All of a view's groups as one, without values. The caller frees it with rollup_group_free. */
 struct rollup_group *rollup_total(const struct rollup_view *v);
 void rollup_group_free(struct rollup_group *g);

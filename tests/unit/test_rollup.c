@@ -81,7 +81,7 @@ static void take_text(struct rollup *r, const char *text)
     logline_init(&l);
     (void)logline_read(&l, data, data + n, &status);
     assert_int_equal(status, LINE_READ);
-    rollup_take(r, &l);
+    rollup_take(r, &l, log_event_of(&l));
 }
 
 static const char *const lines[] = {

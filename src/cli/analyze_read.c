@@ -1,0 +1,141 @@
+/* analyze_read.c -- the reading of `weir analyze`: one share a thread, merged at the end.
+ *
+ * Each line passes the filter, then goes to the share's rollup and to those parts that want its event. */
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "cli/analyze.h"
+
+/* One thread's. */
+struct share {
+    const struct analysis *a;
+    struct rollup rollup;
+    void *parts[ANALYZE_PARTS_MAX];
+};
+
+static bool stop_reading; /* atomic */
+
+void analyze_stop(void)
+{
+    __atomic_store_n(&stop_reading, true, __ATOMIC_RELAXED);
+}
+
+static void take_parts(struct share *s, const struct logline *l, enum log_event event,
+                       struct str line)
+{
+    if (!log_is_within(l, s->a->since_us, s->a->until_us))
+        return;
+    for (size_t i = 0; i < analyze_part_count; i++)
+        if (s->parts[i] && analyze_parts[i]->events >> event & 1)
+            analyze_parts[i]->take(s->parts[i], l, event, line);
+}
+
+static void take(void *context, const struct logline *l, struct str line)
+{
+    struct share *s = context;
+    const struct log_filter *f = &s->a->filter;
+    if (!log_filter_is_empty(f) && !log_filter_matches(f, l))
+        return;
+    enum log_event event = log_event_of(l);
+    rollup_take(&s->rollup, l, event);
+    take_parts(s, l, event, line);
+}
+
+static void show_progress(void *arg, uint64_t done, uint64_t total)
+{
+    static uint64_t begin_ns, shown_ns;
+    uint64_t now_ns = clock_mono_ns();
+    bool *shown = arg;
+    begin_ns = begin_ns ? begin_ns : now_ns;
+    if (now_ns < begin_ns + NS_PER_S || now_ns < shown_ns + 100 * NS_PER_MS)
+        return;
+    shown_ns = now_ns;
+    *shown = true;
+    if (total)
+        fprintf(stderr, "\rreading: %3.0f %% of %s ",
+                100.0 * (double)MIN(done, total) / (double)total, num_bytes((double)total).text);
+    else
+        fprintf(stderr, "\rreading: %s ", num_bytes((double)done).text);
+}
+
+static void add_views(struct rollup *r, const struct analysis *a)
+{
+    static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
+    uint32_t all = (1u << SPREAD_COUNT) - 1;
+    rollup_add_view(r, a->by_fields, a->by_count, 0, all);
+    rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
+    rollup_add_view(r, NULL, 0, a->step_us, 0);
+}
+
+static void share_init(struct share *s, const struct analysis *a)
+{
+    s->a = a;
+    rollup_init(&s->rollup);
+    add_views(&s->rollup, a);
+    s->rollup.since_us = a->since_us;
+    s->rollup.until_us = a->until_us;
+    for (size_t i = 0; i < analyze_part_count; i++)
+        s->parts[i] = analyze_parts[i]->wanted(a) ? analyze_parts[i]->make(a) : NULL;
+}
+
+/* `from` is gone afterwards. */
+static void share_merge(struct share *into, struct share *from)
+{
+    rollup_merge(&into->rollup, &from->rollup);
+    rollup_fini(&from->rollup);
+    for (size_t i = 0; i < analyze_part_count; i++) {
+        if (!from->parts[i])
+            continue;
+        analyze_parts[i]->merge(into->parts[i], from->parts[i]);
+        analyze_parts[i]->destroy(from->parts[i]);
+    }
+}
+
+static void settle(struct analysis *a, const struct share *s)
+{
+    a->rollup = s->rollup;
+    memcpy(a->parts, s->parts, sizeof a->parts);
+    a->by = &a->rollup.views[0];
+    a->errors = &a->rollup.views[1];
+    a->times = &a->rollup.views[2];
+    a->total = rollup_total(a->by);
+    a->cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
+}
+
+bool analyze_read(struct analysis *a, struct err *e)
+{
+    uint64_t begin_ns = clock_mono_ns();
+    bool shown = false, on_terminal = isatty(STDERR_FILENO);
+    struct share *shares = mem_alloc((size_t)a->threads * sizeof *shares);
+    void *contexts[LOGREAD_THREADS_MAX];
+    for (int i = 0; i < a->threads; i++) {
+        share_init(&shares[i], a);
+        contexts[i] = &shares[i];
+    }
+    struct logread reading = {.paths = a->paths,
+                              .path_count = a->path_count,
+                              .threads = a->threads,
+                              .contexts = contexts,
+                              .take = take,
+                              .arg = &shown,
+                              .progress = on_terminal ? show_progress : NULL,
+                              .stop = &stop_reading};
+    bool ok = logread(&reading, &a->sum, e);
+    if (shown)
+        fputs("\r\033[K", stderr);
+    for (int i = 1; i < a->threads; i++)
+        share_merge(&shares[0], &shares[i]);
+    settle(a, &shares[0]);
+    mem_free(shares);
+    a->seconds = (double)(clock_mono_ns() - begin_ns) / 1e9;
+    return ok;
+}
+
+void analyze_free(struct analysis *a)
+{
+    for (size_t i = 0; i < analyze_part_count; i++)
+        if (a->parts[i])
+            analyze_parts[i]->destroy(a->parts[i]);
+    rollup_group_free(a->total);
+    rollup_fini(&a->rollup);
+}
