@@ -32,6 +32,21 @@ static bool note_part(struct log_input *in, struct logline *l, char *data, uint6
     return true;
 }
 
+bool log_first_stamp(const char *path, int64_t *first_us)
+{
+    struct log_input in;
+    struct logline l;
+    int64_t last_us = INT64_MIN;
+    char *data = mem_alloc(LOG_RANGE_BYTES + LOGLINE_SLACK);
+    *first_us = INT64_MAX;
+    logline_init(&l);
+    if (log_input_open(&in, path))
+        (void)note_part(&in, &l, data, 0, first_us, &last_us);
+    log_input_close(&in);
+    mem_free(data);
+    return *first_us <= last_us;
+}
+
 bool log_range(const char *path, int64_t *first_us, int64_t *last_us)
 {
     struct log_input in;

@@ -7,3 +7,5 @@
  * stream, no stamps). Lines may be out of order, so it is a good guess and no promise. */
 #define LOG_RANGE_BYTES (64u << 10)
 MUST_USE bool log_range(const char *path, int64_t *first_us, int64_t *last_us);
+/* The least stamp in the first LOG_RANGE_BYTES of a plain or packed file. False: there is none. Not for streams: it would eat them. */
+MUST_USE bool log_first_stamp(const char *path, int64_t *first_us);
