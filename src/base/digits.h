@@ -1,5 +1,5 @@
-/* digits.h -- numbers as digits, into memory that has the room. For all that is written once a request or oftener: no
- * format string, no allocation, no division but by constants. Each returns where it stopped. [any thread] */
+/* digits.h -- numbers as digits, into memory that has the room, and back. For all that is written or read once a request or
+ * oftener: no format string, no allocation, no division but by constants. What writes returns where it stopped. [any thread] */
 #pragma once
 
 #include "base/base.h"
@@ -54,4 +54,33 @@ static inline char *digits_hex_fixed(char *at, uint64_t v, unsigned count)
 static inline char *digits_hex(char *at, uint64_t v)
 {
     return digits_hex_fixed(at, v, v ? 16 - (unsigned)__builtin_clzll(v) / 4 : 1);
+}
+
+/* ---- reading: up to eight digits at once, as the eight bytes of a word (SWAR; Lemire, Mula: "Faster integer parsing") ---- */
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "a word's first byte is its lowest");
+
+static inline uint64_t digits_load(const char *p) /* 8 bytes must be readable */
+{
+    uint64_t word;
+    memcpy(&word, p, sizeof word);
+    return word;
+}
+
+/* How many of the word's first bytes are digits: 0 to 8. */
+static inline unsigned digits_leading(uint64_t word)
+{
+    const uint64_t high = UINT64_C(0xF0F0F0F0F0F0F0F0), zeros = UINT64_C(0x3030303030303030);
+    uint64_t odd =
+        ((word & high) ^ zeros) | (((word + UINT64_C(0x0606060606060606)) & high) ^ zeros);
+    return odd ? (unsigned)__builtin_ctzll(odd) / 8 : 8;
+}
+
+/* The number that the word's first `count` bytes are, 1 to 8 digits. */
+static inline uint64_t digits_value(uint64_t word, unsigned count)
+{
+    word = (word << (64 - 8 * count)) & UINT64_C(0x0F0F0F0F0F0F0F0F);
+    word = word * 2561 >> 8 & UINT64_C(0x00FF00FF00FF00FF);
+    word = word * 6553601 >> 16 & UINT64_C(0x0000FFFF0000FFFF);
+    return word * UINT64_C(42949672960001) >> 32;
 }

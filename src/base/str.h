@@ -23,6 +23,9 @@ static inline bool str_eq(struct str a, struct str b)
 {
     return a.n == b.n && (a.n == 0 || memcmp(a.p, b.p, a.n) == 0);
 }
+/* Is it this literal? Compared without a call. */
+#define STR_IS(s, literal)                                                                         \
+    ((s).n == sizeof(literal) - 1 && memcmp((s).p, "" literal, sizeof(literal) - 1) == 0)
 static inline bool str_starts(struct str s, struct str head)
 {
     return s.n >= head.n && (head.n == 0 || memcmp(s.p, head.p, head.n) == 0);

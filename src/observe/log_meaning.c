@@ -8,6 +8,8 @@ const char *const log_outcome_names[LOG_OUTCOME_COUNT] = {"success", "failure", 
 enum log_outcome log_outcome_of(const struct logline *l)
 {
     static const struct str names[] = {{"success", 7}, {"failure", 7}, {"cancelled", 9}};
+    if (LIKELY((l->found & LOG_BIT(status)) && STR_IS(l->r.status, "success")))
+        return LOG_OUTCOME_SUCCESS;
     int64_t status = l->found & LOG_BIT(http_status) ? l->r.http_status : 0;
     for (size_t i = 0; i < COUNT(names); i++)
         if (log_text_is(l, LOG_BIT(status), l->r.status, names[i]))
@@ -29,7 +31,7 @@ enum log_event log_event_of(const struct logline *l)
         return LOG_EVENT_REQUEST;
     if (l->shape != LOG_SHAPE_WEIR)
         return LOG_EVENT_OTHER;
-    if (!(l->found & LOG_BIT(event)))
+    if (LIKELY(!(l->found & LOG_BIT(event)) || STR_IS(l->r.event, "request")))
         return LOG_EVENT_REQUEST;
     for (size_t i = 0; i < COUNT(names); i++)
         if (str_eq(l->r.event, names[i]))

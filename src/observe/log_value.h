@@ -7,6 +7,7 @@
 #pragma once
 
 #include "base/clock.h"
+#include "base/digits.h"
 #include "base/json.h"
 #include "base/when.h"
 #include "observe/log_keys.h"
@@ -51,12 +52,14 @@ static bool is_hex_4(const char *p)
 }
 
 /* p is at the first mark of a string that is not its end. Returns its closing quote, or NULL. */
-static COLD const char *string_end_escaped(const char *p)
+static const char *string_end_escaped(const char *p)
 {
+    static const bool escapes[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                      ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
     while (*p == '\\') {
         if (p[1] == 'u' && is_hex_4(p + 2))
             p += 6;
-        else if (p[1] && strchr("\"\\/bfnrt", p[1]))
+        else if (escapes[(unsigned char)p[1]])
             p += 2;
         else
             return NULL;
@@ -200,55 +203,64 @@ static COLD bool stamp_slow(struct logline *l, struct str text, int64_t *us)
     return true;
 }
 
-static inline int two(const char *p)
+/* Are all bytes of the word 0 to 9? */
+static inline bool all_below_10(uint64_t word)
 {
-    return (p[0] - '0') * 10 + (p[1] - '0');
+    return !(((word + UINT64_C(0x7676767676767676)) | word) & UINT64_C(0x8080808080808080));
 }
 
-/* "2026-11-24T01:49:00.123Z" whose day is the one seen last. */
+/* The two bytes of the word from `at` on, each 0 to 9, as one number. */
+static inline unsigned two_at(uint64_t word, unsigned at)
+{
+    return (unsigned)(word >> 8 * at & 0xFF) * 10 + (unsigned)(word >> 8 * (at + 1) & 0xFF);
+}
+
+/* `2026-11-24T01:49:00.123Z"`, weir's own form, if its day is the one seen last: two words, whose bytes are digits or what
+ * belongs between them. */
 static inline bool stamp_of_day(const struct logline *l, const char *p, int64_t *us)
 {
-    static const uint8_t digits[] = {11, 12, 14, 15, 17, 18, 20, 21, 22};
-    unsigned bad = 0;
-    if (memcmp(p, l->day, sizeof l->day) != 0)
+    uint64_t time = digits_load(p + 11) ^ digits_load("00:00:00");
+    uint64_t end = digits_load(p + 17) ^ digits_load("00.000Z\"");
+    if (memcmp(p, l->day, 8) != 0 || memcmp(p + 3, l->day + 3, 8) != 0)
         return false;
-    for (size_t i = 0; i < sizeof digits; i++)
-        bad |= (unsigned)!is_digit(p[digits[i]]);
-    bad |= (unsigned)(p[13] != ':') | (unsigned)(p[16] != ':') | (unsigned)(p[19] != '.') |
-           (unsigned)(p[23] != 'Z');
-    int h = two(p + 11), m = two(p + 14), s = two(p + 17), ms = (p[20] - '0') * 100 + two(p + 21);
-    if (bad || h > 23 || m > 59 || s > 59)
+    uint64_t between = (time & UINT64_C(0x0000FF0000FF0000)) | (end & UINT64_C(0xFFFF000000FF0000));
+    unsigned h = two_at(time, 0), m = two_at(time, 3), s = two_at(time, 6);
+    if (between || !all_below_10(time) || !all_below_10(end) || h > 23 || m > 59 || s > 59)
         return false;
+    unsigned ms = two_at(end, 3) * 10 + (unsigned)(end >> 40 & 0xFF);
     *us = l->day_us + ((h * 3600 + m * 60 + s) * INT64_C(1000) + ms) * 1000;
     return true;
 }
 
-static const char *value_TIME(struct logline *l, const char *p, uint64_t bit, int64_t *us)
+/* Any other string that may be a stamp. */
+static const char *value_TIME_slow(struct logline *l, const char *p, uint64_t bit, int64_t *us)
 {
     bool escaped;
-    if (*p != '"')
-        return NULL;
-    const char *end = string_end(p + 1, &escaped);
+    char decoded[160];
+    const char *end = *p == '"' ? string_end(p + 1, &escaped) : NULL;
     if (!end)
         return NULL;
     struct str text = {p + 1, (size_t)(end - p - 1)};
-    char decoded[160];
-    if (UNLIKELY(escaped)) {
+    if (UNLIKELY(escaped))
         text = (struct str){decoded, json_unescape(text, decoded, sizeof decoded)};
-    }
-    if (LIKELY(text.n == CLOCK_RFC3339_BYTES) && stamp_of_day(l, text.p, us)) {
-        l->seen &= ~LOG_SEEN_UNZONED;
-    } else if (stamp_slow(l, text, us)) {
-        if (text.n == CLOCK_RFC3339_BYTES && text.p[text.n - 1] == 'Z') {
-            memcpy(l->day, text.p, sizeof l->day);
-            l->day_us = *us - (*us % 86400000000 + 86400000000) % 86400000000;
-        }
-    } else {
+    if (!stamp_slow(l, text, us))
         return end + 1; /* a string, and no stamp: not there */
+    if (text.n == CLOCK_RFC3339_BYTES && text.p[text.n - 1] == 'Z') {
+        memcpy(l->day, text.p, sizeof l->day);
+        l->day_us = *us - (*us % 86400000000 + 86400000000) % 86400000000;
     }
     if (*us >= 0) /* nobody logged before 1970 */
         l->found |= bit;
     return end + 1;
+}
+
+static inline const char *value_TIME(struct logline *l, const char *p, uint64_t bit, int64_t *us)
+{
+    if (UNLIKELY(*p != '"' || !stamp_of_day(l, p + 1, us)))
+        return value_TIME_slow(l, p, bit, us);
+    l->seen &= ~LOG_SEEN_UNZONED;
+    l->found |= bit;
+    return p + 2 + CLOCK_RFC3339_BYTES;
 }
 
 static inline const char *value_STR(struct logline *l, const char *p, uint64_t bit, struct str *out)
@@ -299,45 +311,45 @@ static COLD const char *value_count(struct logline *l, const char *p, uint64_t b
     return p;
 }
 
-/* A count as weir writes it: up to 15 digits. */
+/* A count as weir writes it: up to 7 digits. */
 static inline const char *value_INT(struct logline *l, const char *p, uint64_t bit, int64_t *out)
 {
-    const char *q = p;
-    uint64_t value = 0; /* of too many digits it wraps; then `plain` is false */
-    for (; is_digit(*q); q++)
-        value = value * 10 + (unsigned)(*q - '0');
-    bool plain = q > p && q - p <= 15 && (*p != '0' || q - p == 1) && ends_value(*q);
+    uint64_t word = digits_load(p);
+    unsigned n = digits_leading(word);
+    bool plain = n - 1 < 7 && (*p != '0' || n == 1) && ends_value(p[n]);
     if (UNLIKELY(!plain))
         return value_count(l, p, bit, out);
-    *out = (int64_t)value;
+    *out = (int64_t)digits_value(word, n);
     l->found |= bit;
-    return q;
+    return p + n;
 }
 
-/* Milliseconds as weir writes them: up to 12 digits, and perhaps up to three behind a point. */
+/* Milliseconds as weir writes them: up to 5 digits, and perhaps up to three behind a point, read side by side as one number. */
 static inline const char *value_MS(struct logline *l, const char *p, uint64_t bit, int64_t *out)
 {
     static const uint16_t to_us[] = {1000, 100, 10, 1};
-    const char *q = p, *point = NULL;
-    uint64_t value = 0;
-    for (; is_digit(*q); q++)
-        value = value * 10 + (unsigned)(*q - '0');
-    size_t whole = (size_t)(q - p), fraction = 0;
-    if (*q == '.') {
-        for (point = ++q; is_digit(*q) && q - point < 4; q++)
-            value = value * 10 + (unsigned)(*q - '0');
-        fraction = (size_t)(q - point);
-    }
-    bool plain = whole > 0 && whole <= 12 && (*p != '0' || whole == 1) && ends_value(*q) &&
-                 fraction <= 3 && (!point || fraction > 0);
-    if (UNLIKELY(!plain))
+    uint64_t word = digits_load(p), below;
+    unsigned n = digits_leading(word), m = 0;
+    const char *end = p + n;
+    if (UNLIKELY(n - 1 >= 5 || (*p == '0' && n > 1)))
         return value_scaled(l, p, bit, 3, out);
-    *out = (int64_t)(value * to_us[fraction]);
+    if (LIKELY(*end == '.')) {
+        below = digits_load(end + 1);
+        m = digits_leading(below);
+        if (UNLIKELY(m - 1 >= 3))
+            return value_scaled(l, p, bit, 3, out);
+        word = (word & ~(UINT64_MAX << 8 * n)) | below << 8 * n;
+        end += 1 + m;
+    }
+    if (UNLIKELY(!ends_value(*end)))
+        return value_scaled(l, p, bit, 3, out);
+    *out = (int64_t)(digits_value(word, n + m) * to_us[m]);
     l->found |= bit;
-    return q;
+    return end;
 }
 
-static inline const char *value_USD(struct logline *l, const char *p, uint64_t bit, double *out)
+/* Any number that is no count. */
+static const char *value_USD_slow(struct logline *l, const char *p, uint64_t bit, double *out)
 {
     struct number n;
     p = take_number(p, &n);
@@ -347,6 +359,23 @@ static inline const char *value_USD(struct logline *l, const char *p, uint64_t b
     if (*out >= 0 && *out < NUMBER_LIMIT)
         l->found |= bit;
     return p;
+}
+
+/* Money as weir writes it: up to 7 digits, a point, and up to 8 more. */
+static inline const char *value_USD(struct logline *l, const char *p, uint64_t bit, double *out)
+{
+    uint64_t word = digits_load(p), below;
+    unsigned n = digits_leading(word), m;
+    if (UNLIKELY(n - 1 >= 7 || (*p == '0' && n > 1) || p[n] != '.'))
+        return value_USD_slow(l, p, bit, out);
+    below = digits_load(p + n + 1);
+    m = digits_leading(below);
+    if (UNLIKELY(m == 0 || !ends_value(p[n + 1 + m])))
+        return value_USD_slow(l, p, bit, out);
+    uint64_t digits = digits_value(word, n) * powers[m] + digits_value(below, m);
+    *out = (double)digits / (double)powers[m];
+    l->found |= bit;
+    return p + n + 1 + m;
 }
 
 static inline const char *value_RATE(struct logline *l, const char *p, uint64_t bit, double *out)
@@ -370,6 +399,8 @@ static inline const char *value_BOOL(struct logline *l, const char *p, uint64_t 
 
 static inline const char *skip_blanks(const char *p)
 {
+    if (LIKELY((unsigned char)*p > ' '))
+        return p;
     while (*p == ' ' || *p == '\t' || *p == '\r')
         p++;
     return p;

@@ -11,20 +11,21 @@
 #include <math.h>
 
 #include "base/digits.h"
+#include "base/rand.h"
 #include "base/str.h"
 
 #define PICO_PER_USD 1e12
 #define COST_MAX_USD 1e6
-#define COUNT_MAX    INT64_C(1000000000000000) /* a stranger's nonsense must not wrap a sum */
 #define TABLE_MIN    64u
-#define OTHER        STR("other")
 
-/* What a line's key is in one view, while it is looked for. */
+/* What a line's key is in one view, while it is looked for. All values have TEXT_SLACK readable bytes behind them, so that they
+ * can be hashed and compared by words: those of a line by LOGLINE_SLACK, the others by the room they are given. */
+#define TEXT_SLACK 8
 struct key {
     struct str values[ROLLUP_FIELDS_MAX];
     int count;
     uint64_t hash;
-    char decoded[ROLLUP_FIELDS_MAX][ROLLUP_KEY_BYTES];
+    char decoded[ROLLUP_FIELDS_MAX][ROLLUP_KEY_BYTES + TEXT_SLACK];
 };
 
 /* ---- views ---- */
@@ -46,7 +47,9 @@ struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fiel
 
 void rollup_init(struct rollup *r)
 {
-    *r = (struct rollup){.since_us = INT64_MIN, .until_us = INT64_MAX};
+    struct rng rng;
+    rng_seed(&rng, 0);
+    *r = (struct rollup){.since_us = INT64_MIN, .until_us = INT64_MAX, .seed = rng_next(&rng)};
     arena_init(&r->texts, NULL, 0);
 }
 
@@ -74,12 +77,42 @@ void rollup_fini(struct rollup *r)
 
 /* ---- groups ---- */
 
-static bool group_is(const struct rollup_group *g, const struct key *k)
+/* The first n bytes at p, 1 to 8, as a word. */
+static inline uint64_t word_of(const char *p, size_t n)
+{
+    return digits_load(p) << (64 - 8 * n);
+}
+
+static inline bool texts_equal(struct str a, struct str b)
+{
+    if (a.n != b.n || !a.p != !b.p)
+        return false;
+    for (; a.n > 8; a.n -= 8, a.p += 8, b.p += 8)
+        if (digits_load(a.p) != digits_load(b.p))
+            return false;
+    return a.n == 0 || word_of(a.p, a.n) == word_of(b.p, a.n);
+}
+
+/* A word at a time, each multiplied in. Seeded (struct rollup), because strangers choose the texts. */
+static inline uint64_t hash_text(uint64_t hash, struct str text)
+{
+    const uint64_t odd = UINT64_C(0x9E3779B97F4A7C15);
+    for (hash ^= text.n; text.n > 8; text.n -= 8, text.p += 8) {
+        hash = (hash ^ digits_load(text.p)) * odd;
+        hash ^= hash >> 32;
+    }
+    if (text.n)
+        hash ^= word_of(text.p, text.n);
+    hash *= odd;
+    return hash ^ hash >> 32;
+}
+
+static inline bool group_is(const struct rollup_group *g, const struct key *k)
 {
     if (g->hash != k->hash)
         return false;
     for (int i = 0; i < k->count; i++)
-        if (!str_eq(g->values[i], k->values[i]) || !g->values[i].p != !k->values[i].p)
+        if (!texts_equal(g->values[i], k->values[i]))
             return false;
     return true;
 }
@@ -105,6 +138,13 @@ static void grow_table(struct rollup_view *v)
     }
 }
 
+static struct str keep_text(struct arena *a, struct str text)
+{
+    char *copy = arena_zalloc(a, text.n + TEXT_SLACK);
+    memcpy(copy, text.p, text.n);
+    return (struct str){copy, text.n};
+}
+
 static struct rollup_group *add_group(struct rollup *r, struct rollup_view *v, const struct key *k)
 {
     struct rollup_group *g = mem_alloc(sizeof *g);
@@ -112,7 +152,7 @@ static struct rollup_group *add_group(struct rollup *r, struct rollup_view *v, c
     g->first_us = INT64_MAX;
     g->last_us = INT64_MIN;
     for (int i = 0; i < k->count; i++)
-        g->values[i] = k->values[i].p ? arena_str(&r->texts, k->values[i]) : STR_NONE;
+        g->values[i] = k->values[i].p ? keep_text(&r->texts, k->values[i]) : STR_NONE;
     if ((v->group_count & (v->group_count - 1)) == 0) /* room doubles at each power of two */
         v->groups = mem_realloc(v->groups, MAX(v->group_count * 2, (size_t)1) * sizeof *v->groups);
     v->groups[v->group_count++] = g;
@@ -123,23 +163,23 @@ static struct rollup_group *add_group(struct rollup *r, struct rollup_view *v, c
     return g;
 }
 
-static void hash_key(struct key *k)
+static inline void hash_key(const struct rollup *r, struct key *k)
 {
-    uint64_t hash = 0;
+    k->hash = r->seed;
     for (int i = 0; i < k->count; i++)
-        hash = (hash ^ hash >> 29 ^ str_hash(k->values[i])) * 0x9E3779B97F4A7C15u;
-    k->hash = hash ^ hash >> 32;
+        k->hash = hash_text(k->hash, k->values[i]);
 }
 
 static struct rollup_group *group_of(struct rollup *r, struct rollup_view *v, struct key *k)
 {
+    static const char other[5 + TEXT_SLACK] = "other";
     struct rollup_group *g = *slot_of(v, k);
     if (LIKELY(g))
         return g;
     if (v->group_count >= ROLLUP_GROUPS_MAX) {
         for (int i = 0; i < k->count; i++)
-            k->values[i] = OTHER;
-        hash_key(k);
+            k->values[i] = (struct str){other, 5};
+        hash_key(r, k);
         g = *slot_of(v, k);
     }
     return g ? g : add_group(r, v, k);
@@ -159,6 +199,7 @@ static struct str number_text(char *out, int64_t value)
 
 static struct str text_of(const struct logline *l, enum log_field field, char *out)
 {
+    static const char yes[4 + TEXT_SLACK] = "true", no[5 + TEXT_SLACK] = "false";
     if (!(l->found >> field & 1))
         return STR_NONE;
     const void *member = member_of(l, field);
@@ -171,7 +212,7 @@ static struct str text_of(const struct logline *l, enum log_field field, char *o
     case RECORD_INT:
     case RECORD_MS:
     case RECORD_TIME: return number_text(out, *(const int64_t *)member);
-    case RECORD_BOOL: return *(const int8_t *)member ? STR("true") : STR("false");
+    case RECORD_BOOL: return *(const int8_t *)member ? (struct str){yes, 4} : (struct str){no, 5};
     default: return STR_NONE;
     }
 }
@@ -182,7 +223,8 @@ static int64_t bucket_start(const struct rollup_view *v, int64_t stamp_us)
     return stamp_us > 0 ? stamp_us - stamp_us % v->bucket_us : 0;
 }
 
-static void key_of(struct key *k, const struct rollup_view *v, const struct logline *l)
+static void key_of(const struct rollup *r, struct key *k, const struct rollup_view *v,
+                   const struct logline *l)
 {
     k->count = 0;
     if (v->bucket_us > 0) {
@@ -191,62 +233,72 @@ static void key_of(struct key *k, const struct rollup_view *v, const struct logl
     }
     for (int i = 0; i < v->field_count; i++, k->count++)
         k->values[k->count] = text_of(l, v->fields[i], k->decoded[k->count]);
-    hash_key(k);
+    hash_key(r, k);
 }
 
 /* ---- a line ---- */
 
 /* A line's numbers, worked out once for all views. */
 struct worth {
-    uint64_t counts[ROLLUP_COUNT];
-    uint64_t spreads[SPREAD_COUNT];
+    uint64_t amounts[ROLLUP_AMOUNTS];
+    uint32_t marks;       /* one bit a count behind the amounts: it is one more */
     uint32_t spread_mask; /* those that are known */
+    uint64_t spreads[SPREAD_COUNT];
     int64_t stamp_us;
-    bool stamped;
+    bool stamped, failed;
 };
 
-static uint64_t count_of(const struct logline *l, uint64_t bit, int64_t value)
+#define MARK(count) (1u << (ROLLUP_##count - ROLLUP_AMOUNTS))
+
+static inline uint64_t amount_of(const struct logline *l, uint64_t bit, int64_t value)
 {
-    return l->found & bit ? (uint64_t)MIN(value, COUNT_MAX) : 0;
+    return l->found & bit ? (uint64_t)value : 0;
 }
 
-static const enum rollup_count outcome_counts[LOG_OUTCOME_COUNT] = {
-    [LOG_OUTCOME_SUCCESS] = ROLLUP_SUCCESS,
-    [LOG_OUTCOME_FAILURE] = ROLLUP_FAILURE,
-    [LOG_OUTCOME_CANCELLED] = ROLLUP_CANCELLED,
-    [LOG_OUTCOME_UNKNOWN] = ROLLUP_UNKNOWN,
-};
-
-static void worth_outcome(struct worth *w, const struct logline *l)
+static inline uint32_t mark_if(bool yes, uint32_t mark)
 {
-    const struct record *r = &l->r;
-    uint64_t *n = w->counts;
-    n[ROLLUP_REQUESTS] = 1;
-    n[ROLLUP_SUCCESS] = n[ROLLUP_FAILURE] = n[ROLLUP_CANCELLED] = n[ROLLUP_UNKNOWN] = 0;
-    n[outcome_counts[log_outcome_of(l)]] = 1;
-    n[ROLLUP_SLOW] = (l->found & LOG_BIT(slow)) && r->slow;
-    n[ROLLUP_STREAMS] = (l->found & LOG_BIT(stream)) && r->stream;
-    n[ROLLUP_CACHE_HITS] = log_text_is(l, LOG_BIT(cache), r->cache, STR("hit"));
-    n[ROLLUP_ATTEMPTS] = count_of(l, LOG_BIT(attempts), r->attempts);
-    n[ROLLUP_FALLBACKS] = (l->found & LOG_BIT(fallback_from)) != 0;
+    return yes ? mark : 0;
 }
 
-static void worth_tokens(struct worth *w, const struct logline *l)
+static void worth_amounts(struct worth *w, const struct logline *l)
 {
     const struct record *r = &l->r;
-    uint64_t *n = w->counts;
-    n[ROLLUP_PROMPT_TOKENS] = count_of(l, LOG_BIT(prompt_tokens), r->prompt_tokens);
-    n[ROLLUP_COMPLETION_TOKENS] = count_of(l, LOG_BIT(completion_tokens), r->completion_tokens);
-    n[ROLLUP_TOTAL_TOKENS] = count_of(l, LOG_BIT(total_tokens), r->total_tokens);
-    n[ROLLUP_CACHED_TOKENS] = count_of(l, LOG_BIT(cached_tokens), r->cached_tokens);
-    n[ROLLUP_REASONING_TOKENS] = count_of(l, LOG_BIT(reasoning_tokens), r->reasoning_tokens);
-    n[ROLLUP_ESTIMATED] =
-        log_text_is(l, LOG_BIT(tokens_source), r->tokens_source, STR("estimated"));
+    uint64_t *n = w->amounts;
     bool priced = l->found & LOG_BIT(cost_usd);
-    n[ROLLUP_UNPRICED] = !priced && n[ROLLUP_TOTAL_TOKENS] > 0;
-    n[ROLLUP_COST_PICO] =
-        priced ? (uint64_t)(MIN(r->cost_usd, COST_MAX_USD) * PICO_PER_USD + 0.5) : 0;
-    n[ROLLUP_FAILED_COST_PICO] = n[ROLLUP_SUCCESS] ? 0 : n[ROLLUP_COST_PICO];
+    double cost_usd = priced ? MIN(r->cost_usd, COST_MAX_USD) : 0;
+    n[ROLLUP_REQUESTS] = 1;
+    n[ROLLUP_ATTEMPTS] = amount_of(l, LOG_BIT(attempts), r->attempts);
+    n[ROLLUP_PROMPT_TOKENS] = amount_of(l, LOG_BIT(prompt_tokens), r->prompt_tokens);
+    n[ROLLUP_COMPLETION_TOKENS] = amount_of(l, LOG_BIT(completion_tokens), r->completion_tokens);
+    n[ROLLUP_TOTAL_TOKENS] = amount_of(l, LOG_BIT(total_tokens), r->total_tokens);
+    n[ROLLUP_CACHED_TOKENS] = amount_of(l, LOG_BIT(cached_tokens), r->cached_tokens);
+    n[ROLLUP_REASONING_TOKENS] = amount_of(l, LOG_BIT(reasoning_tokens), r->reasoning_tokens);
+    n[ROLLUP_COST_PICO] = (uint64_t)(int64_t)(cost_usd * PICO_PER_USD + 0.5);
+}
+
+static void worth_marks(struct worth *w, const struct logline *l)
+{
+    static const uint32_t outcome_marks[LOG_OUTCOME_COUNT] = {
+        [LOG_OUTCOME_SUCCESS] = MARK(SUCCESS),
+        [LOG_OUTCOME_FAILURE] = MARK(FAILURE),
+        [LOG_OUTCOME_CANCELLED] = MARK(CANCELLED),
+        [LOG_OUTCOME_UNKNOWN] = MARK(UNKNOWN),
+    };
+    const struct record *r = &l->r;
+    enum log_outcome outcome = log_outcome_of(l);
+    w->failed = outcome == LOG_OUTCOME_FAILURE;
+    w->amounts[ROLLUP_FAILED_COST_PICO] =
+        outcome == LOG_OUTCOME_SUCCESS ? 0 : w->amounts[ROLLUP_COST_PICO];
+    w->marks = outcome_marks[outcome];
+    w->marks |= mark_if((l->found & LOG_BIT(slow)) && r->slow, MARK(SLOW));
+    w->marks |= mark_if((l->found & LOG_BIT(stream)) && r->stream, MARK(STREAMS));
+    w->marks |= mark_if((l->found & LOG_BIT(cache)) && STR_IS(r->cache, "hit"), MARK(CACHE_HITS));
+    w->marks |= mark_if(l->found & LOG_BIT(fallback_from), MARK(FALLBACKS));
+    w->marks |=
+        mark_if((l->found & LOG_BIT(tokens_source)) && STR_IS(r->tokens_source, "estimated"),
+                MARK(ESTIMATED));
+    w->marks |= mark_if(!(l->found & LOG_BIT(cost_usd)) && w->amounts[ROLLUP_TOTAL_TOKENS] > 0,
+                        MARK(UNPRICED));
 }
 
 static void worth_times(struct worth *w, const struct logline *l)
@@ -263,20 +315,18 @@ static void worth_times(struct worth *w, const struct logline *l)
         [SPREAD_QUEUE] = {LOG_BIT(queue), r->queue_us},
     };
     w->spread_mask = 0;
-    for (size_t i = 0; i < COUNT(times); i++) {
-        if (!(l->found & times[i].bit))
-            continue;
+    for (size_t i = 0; i < COUNT(times); i++) { /* a value that is not there is not looked at */
         w->spreads[i] = (uint64_t)times[i].us;
-        w->spread_mask |= 1u << i;
+        w->spread_mask |= mark_if(l->found & times[i].bit, 1u << i);
     }
     if (l->found & LOG_BIT(tokens_per_second)) {
         w->spreads[SPREAD_TOKENS_PER_SECOND] =
-            (uint64_t)(MIN(r->tokens_per_second, 1e9) * 1000 + 0.5);
+            (uint64_t)(int64_t)(MIN(r->tokens_per_second, 1e9) * 1000 + 0.5);
         w->spread_mask |= 1u << SPREAD_TOKENS_PER_SECOND;
     }
 }
 
-static struct histogram *spread_of(struct rollup_group *g, int spread)
+static inline struct histogram *spread_of(struct rollup_group *g, int spread)
 {
     if (UNLIKELY(!g->spreads[spread]))
         g->spreads[spread] = mem_alloc(sizeof(struct histogram));
@@ -289,55 +339,69 @@ double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, doubl
     return h && h->count ? (double)histogram_quantile(h, quantile) : NAN;
 }
 
-static void add_worth(struct rollup_group *g, const struct worth *w, uint32_t spread_mask)
+static inline void add_worth(struct rollup_group *g, const struct worth *w, uint32_t spread_mask)
 {
-    for (int i = 0; i < ROLLUP_COUNT; i++)
-        g->counts[i] += w->counts[i];
+    for (int i = 0; i < ROLLUP_AMOUNTS; i++)
+        g->counts[i] += w->amounts[i];
+    for (uint32_t left = w->marks; left; left &= left - 1)
+        g->counts[ROLLUP_AMOUNTS + __builtin_ctz(left)]++;
     for (uint32_t left = w->spread_mask & spread_mask; left; left &= left - 1) {
         int i = __builtin_ctz(left);
         histogram_add(spread_of(g, i), w->spreads[i]);
     }
-    if (w->stamped) {
+    if (LIKELY(w->stamped)) {
         g->first_us = MIN(g->first_us, w->stamp_us);
         g->last_us = MAX(g->last_us, w->stamp_us);
     }
 }
 
+/* The group of a view of time only: nearly always that of the line before, since lines are nearly in order. */
+static inline struct rollup_group *group_of_time(struct rollup *r, struct rollup_view *v,
+                                                 const struct logline *l)
+{
+    struct key k;
+    if (LIKELY(v->last && l->r.timestamp >= v->last_start_us &&
+               l->r.timestamp < v->last_start_us + v->bucket_us))
+        return v->last;
+    key_of(r, &k, v, l);
+    v->last = group_of(r, v, &k);
+    v->last_start_us = bucket_start(v, l->r.timestamp);
+    return v->last;
+}
+
+static struct rollup_group *group_of_line(struct rollup *r, struct rollup_view *v,
+                                          const struct logline *l)
+{
+    struct key k;
+    if (v->bucket_us > 0 && v->field_count == 0)
+        return group_of_time(r, v, l);
+    key_of(r, &k, v, l);
+    return group_of(r, v, &k);
+}
+
 void rollup_take(struct rollup *r, const struct logline *l, enum log_event event)
 {
     bool stamped = l->found & LOG_BIT(timestamp);
-    if (!log_is_within(l, r->since_us, r->until_us)) {
+    if (UNLIKELY(!log_is_within(l, r->since_us, r->until_us))) {
         r->outside += event == LOG_EVENT_REQUEST;
         return;
     }
-    if (event == LOG_EVENT_GAP)
-        r->dropped += count_of(l, LOG_BIT(dropped), l->r.dropped);
-    if (event != LOG_EVENT_REQUEST)
+    if (UNLIKELY(event == LOG_EVENT_GAP))
+        r->dropped += amount_of(l, LOG_BIT(dropped), l->r.dropped);
+    if (UNLIKELY(event != LOG_EVENT_REQUEST))
         return;
     struct worth w;
-    struct key k;
     w.stamp_us = l->r.timestamp;
     w.stamped = stamped;
-    worth_outcome(&w, l);
-    worth_tokens(&w, l);
+    worth_amounts(&w, l);
+    worth_marks(&w, l);
     worth_times(&w, l);
     r->matched++;
     for (int i = 0; i < r->view_count; i++) {
         struct rollup_view *v = &r->views[i];
-        if ((v->bucket_us > 0 && !stamped) || (v->only_failed && !w.counts[ROLLUP_FAILURE]))
+        if ((v->only_failed && !w.failed) || (v->bucket_us > 0 && !stamped))
             continue;
-        bool same = v->last && l->r.timestamp >= v->last_start_us &&
-                    l->r.timestamp < v->last_start_us + v->bucket_us;
-        struct rollup_group *g = v->last;
-        if (!same) {
-            key_of(&k, v, l);
-            g = group_of(r, v, &k);
-        }
-        if (v->bucket_us > 0 && v->field_count == 0) { /* lines are nearly in order */
-            v->last = g;
-            v->last_start_us = bucket_start(v, l->r.timestamp);
-        }
-        add_worth(g, &w, v->spread_mask);
+        add_worth(group_of_line(r, v, l), &w, v->spread_mask);
     }
 }
 
@@ -376,7 +440,7 @@ void rollup_merge(struct rollup *into, const struct rollup *from)
         for (size_t g = 0; g < v->group_count; g++) {
             k.count = v->field_count + (v->bucket_us > 0);
             memcpy(k.values, v->groups[g]->values, sizeof k.values);
-            k.hash = v->groups[g]->hash;
+            hash_key(into, &k);
             merge_group(group_of(into, &into->views[i], &k), v->groups[g]);
         }
     }

@@ -26,26 +26,28 @@ enum rollup_spread {
     SPREAD_COUNT
 };
 
+/* First the amounts, then those that are one more or not with each request. */
 enum rollup_count {
     ROLLUP_REQUESTS,
-    ROLLUP_SUCCESS,
+    ROLLUP_ATTEMPTS,
+    ROLLUP_PROMPT_TOKENS,
+    ROLLUP_COMPLETION_TOKENS,
+    ROLLUP_TOTAL_TOKENS,
+    ROLLUP_CACHED_TOKENS,
+    ROLLUP_REASONING_TOKENS,
+    ROLLUP_COST_PICO, /* 1e-12 USD */
+    ROLLUP_FAILED_COST_PICO,
+    ROLLUP_AMOUNTS,
+    ROLLUP_SUCCESS = ROLLUP_AMOUNTS,
     ROLLUP_FAILURE,
     ROLLUP_CANCELLED,
     ROLLUP_UNKNOWN, /* the line does not say how it ended */
     ROLLUP_SLOW,
     ROLLUP_STREAMS,
     ROLLUP_CACHE_HITS,
-    ROLLUP_ATTEMPTS,
     ROLLUP_FALLBACKS,
-    ROLLUP_PROMPT_TOKENS,
-    ROLLUP_COMPLETION_TOKENS,
-    ROLLUP_TOTAL_TOKENS,
-    ROLLUP_CACHED_TOKENS,
-    ROLLUP_REASONING_TOKENS,
     ROLLUP_ESTIMATED, /* requests whose tokens were estimated */
     ROLLUP_UNPRICED,  /* requests with tokens and without a cost */
-    ROLLUP_COST_PICO, /* 1e-12 USD */
-    ROLLUP_FAILED_COST_PICO,
     ROLLUP_COUNT
 };
 
@@ -78,6 +80,7 @@ struct rollup {
     int64_t since_us,
         until_us; /* [since, until): what is outside is left out, and requests among it counted */
     uint64_t matched, outside, dropped;
+    uint64_t seed; /* of the hashes of groups */
     struct arena texts;
 };
 
