@@ -35,6 +35,7 @@ struct analysis {
     const char *trace_id; /* --trace; NULL: none */
     int top;              /* rows of a table */
     int threads;
+    int64_t exact_max; /* latencies kept for exact percentiles, 4 bytes each; more: histograms */
 
     /* What was found. */
     struct logread_sum sum;

@@ -145,7 +145,9 @@ void analyze_write_json(const struct analysis *a, FILE *out)
     put_input(&j, a);
     json_stamp(&j, "since", a->since_us);
     json_stamp(&j, "until", a->until_us);
-    json_text(&j, "percentiles", STR("nearest rank, within 0.4 %"));
+    json_text(&j, "percentiles",
+              a->by->exact ? STR("nearest rank; of latency exact, of others within 0.4 %")
+                           : STR("nearest rank, within 0.4 %"));
     json_nest(&j, "total", "{");
     put_group_body(&j, a->total);
     json_unnest(&j, "}");

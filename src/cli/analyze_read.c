@@ -62,16 +62,17 @@ static void add_views(struct rollup *r, const struct analysis *a)
 {
     static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
     uint32_t all = (1u << SPREAD_COUNT) - 1;
-    rollup_add_view(r, a->by_fields, a->by_count, 0, all);
+    rollup_add_view(r, a->by_fields, a->by_count, 0, all)->exact = a->exact_max > 0;
     rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
     rollup_add_view(r, NULL, 0, a->step_us, 0);
 }
 
-static void share_init(struct share *s, const struct analysis *a)
+static void share_init(struct share *s, const struct analysis *a, uint64_t *exact_pool)
 {
     s->a = a;
     rollup_init(&s->rollup);
     add_views(&s->rollup, a);
+    s->rollup.exact_pool = exact_pool;
     s->rollup.since_us = a->since_us;
     s->rollup.until_us = a->until_us;
     for (size_t i = 0; i < analyze_part_count; i++)
@@ -105,11 +106,12 @@ static void settle(struct analysis *a, const struct share *s)
 bool analyze_read(struct analysis *a, struct err *e)
 {
     uint64_t begin_ns = clock_mono_ns();
+    uint64_t exact_pool = (uint64_t)a->exact_max;
     bool shown = false, on_terminal = isatty(STDERR_FILENO);
     struct share *shares = mem_alloc((size_t)a->threads * sizeof *shares);
     void *contexts[LOGREAD_THREADS_MAX];
     for (int i = 0; i < a->threads; i++) {
-        share_init(&shares[i], a);
+        share_init(&shares[i], a, &exact_pool);
         contexts[i] = &shares[i];
     }
     struct logread reading = {.paths = a->paths,

@@ -208,6 +208,10 @@ static void write_reading(const struct analysis *a, const struct term *t)
         fprintf(t->out, "%.*s to %.*s\n",
                 STR_ARG(when_text_zoned(g->first_us, first, sizeof first)),
                 STR_ARG(when_text_zoned(g->last_us, last, sizeof last)));
+    if (!a->by->exact) {
+        say(t, STYLE_NONE, "percentiles are within 0.4 %% (exact ones of latency: --exact N)");
+        fputc('\n', t->out);
+    }
     if (a->cut_short) {
         say(t, STYLE_WARN, "stopped by Ctrl-C: what follows is of a part of the log");
         fputc('\n', t->out);

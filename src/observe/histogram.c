@@ -68,21 +68,48 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     into->count += from->count;
 }
 
-uint64_t histogram_quantile(const struct histogram *h, double quantile)
+uint64_t histogram_rank(const struct histogram *h, double quantile)
 {
-    if (h->count == 0)
-        return 0;
-    uint64_t rank = (uint64_t)ceil(quantile * (double)h->count), below = 0;
-    if (rank <= 1)
-        return h->min;
-    if (rank >= h->count)
-        return h->max;
-    for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++) {
-        for (unsigned s = 0; h->octaves[o] && s < SUBS; s++) {
-            below += h->octaves[o][s];
-            if (below >= rank)
-                return MAX(MIN(middle_of(o, s), h->max), h->min);
+    uint64_t rank = (uint64_t)ceil(quantile * (double)h->count);
+    return MIN(MAX(rank, UINT64_C(1)), h->count);
+}
+
+/* Where the value of that rank is, and how many values come before its bucket. */
+static void find_rank(const struct histogram *h, uint64_t rank, unsigned *octave, unsigned *sub,
+                      uint64_t *below)
+{
+    *below = 0;
+    for (*octave = 0; *octave < HISTOGRAM_OCTAVES; ++*octave) {
+        const uint32_t *buckets = h->octaves[*octave];
+        for (*sub = 0; buckets && *sub < SUBS; ++*sub) {
+            if (*below + buckets[*sub] >= rank)
+                return;
+            *below += buckets[*sub];
         }
     }
-    return h->max;
+    ENSURE(!"a rank past the count");
+}
+
+struct histogram_bucket histogram_bucket(const struct histogram *h, uint64_t rank)
+{
+    unsigned octave, sub;
+    struct histogram_bucket b;
+    find_rank(h, rank, &octave, &sub, &b.below);
+    uint64_t width = octave ? UINT64_C(1) << (octave - 1) : 1;
+    b.count = h->octaves[octave][sub];
+    b.low = octave ? (SUBS + sub) * width : sub;
+    b.high = octave == HISTOGRAM_OCTAVES - 1 && sub == SUBS - 1 ? UINT64_MAX : b.low + width - 1;
+    return b;
+}
+
+uint64_t histogram_quantile(const struct histogram *h, double quantile)
+{
+    unsigned octave, sub;
+    uint64_t rank = histogram_rank(h, quantile), below;
+    if (rank <= 1)
+        return h->count ? h->min : 0;
+    if (rank >= h->count)
+        return h->max;
+    find_rank(h, rank, &octave, &sub, &below);
+    return MAX(MIN(middle_of(octave, sub), h->max), h->min);
 }

@@ -21,3 +21,11 @@ void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that at least `quantile` (0 to 1) of all values do not exceed (nearest rank): the middle of its bucket, within [min, max].
  * 0 when empty. */
 uint64_t histogram_quantile(const struct histogram *h, double quantile);
+/* Nearest rank of a quantile: 1 to count. 0 when empty. */
+uint64_t histogram_rank(const struct histogram *h, double quantile);
+/* The bucket that has the value of that rank: the least and the greatest value that it may hold, how many it holds, and how many are in those
+ * before it. Not when empty. */
+struct histogram_bucket {
+    uint64_t low, high, count, below;
+};
+struct histogram_bucket histogram_bucket(const struct histogram *h, uint64_t rank);

@@ -60,6 +60,7 @@ void rollup_group_free(struct rollup_group *g)
             histogram_fini(g->spreads[s]);
         mem_free(g->spreads[s]);
     }
+    exact_fini(&g->latencies);
     mem_free(g);
 }
 
@@ -333,10 +334,28 @@ static inline struct histogram *spread_of(struct rollup_group *g, int spread)
     return g->spreads[spread];
 }
 
+static uint64_t quantile_of_all(const struct rollup_view *v, const struct histogram *h,
+                                double quantile)
+{
+    const struct exact **lists = mem_alloc(v->group_count * sizeof(struct exact *));
+    for (size_t g = 0; g < v->group_count; g++)
+        lists[g] = &v->groups[g]->latencies;
+    uint64_t value = exact_quantile(lists, v->group_count, h, quantile);
+    mem_free(lists);
+    return value;
+}
+
 double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, double quantile)
 {
     const struct histogram *h = g->spreads[s];
-    return h && h->count ? (double)histogram_quantile(h, quantile) : NAN;
+    const struct exact *list = &g->latencies;
+    if (!h || !h->count)
+        return NAN;
+    if (s == SPREAD_LATENCY && g->all_of && g->all_of->exact)
+        return (double)quantile_of_all(g->all_of, h, quantile);
+    if (s == SPREAD_LATENCY && list->pages)
+        return (double)exact_quantile(&list, 1, h, quantile);
+    return (double)histogram_quantile(h, quantile);
 }
 
 static inline void add_worth(struct rollup_group *g, const struct worth *w, uint32_t spread_mask)
@@ -379,6 +398,40 @@ static struct rollup_group *group_of_line(struct rollup *r, struct rollup_view *
     return group_of(r, v, &k);
 }
 
+static COLD void forget_exact(struct rollup *r)
+{
+    for (int i = 0; i < r->view_count; i++) {
+        struct rollup_view *v = &r->views[i];
+        for (size_t g = 0; g < v->group_count && v->exact; g++)
+            exact_fini(&v->groups[g]->latencies);
+        v->exact = false;
+    }
+}
+
+/* Some at a time: threads that count one by one would wait for each other. */
+static bool take_from_pool(struct rollup *r)
+{
+    uint64_t have = __atomic_load_n(r->exact_pool, __ATOMIC_RELAXED), some;
+    do {
+        some = MIN(have, UINT64_C(1024));
+    } while (!__atomic_compare_exchange_n(r->exact_pool, &have, have - some, false,
+                                          __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    r->exact_left = some;
+    return some > 0;
+}
+
+static inline void add_exact(struct rollup *r, struct rollup_group *g, const struct worth *w)
+{
+    if (!(w->spread_mask >> SPREAD_LATENCY & 1))
+        return;
+    if (UNLIKELY(r->exact_left == 0) && !take_from_pool(r)) {
+        forget_exact(r);
+        return;
+    }
+    r->exact_left--;
+    exact_add(&g->latencies, w->spreads[SPREAD_LATENCY]);
+}
+
 void rollup_take(struct rollup *r, const struct logline *l, enum log_event event)
 {
     bool stamped = l->found & LOG_BIT(timestamp);
@@ -401,7 +454,10 @@ void rollup_take(struct rollup *r, const struct logline *l, enum log_event event
         struct rollup_view *v = &r->views[i];
         if ((v->only_failed && !w.failed) || (v->bucket_us > 0 && !stamped))
             continue;
-        add_worth(group_of_line(r, v, l), &w, v->spread_mask);
+        struct rollup_group *g = group_of_line(r, v, l);
+        add_worth(g, &w, v->spread_mask);
+        if (v->exact)
+            add_exact(r, g, &w);
     }
 }
 
@@ -425,23 +481,39 @@ struct rollup_group *rollup_total(const struct rollup_view *v)
     total->last_us = INT64_MIN;
     for (size_t g = 0; g < v->group_count; g++)
         merge_group(total, v->groups[g]);
+    total->all_of = v;
     return total;
 }
 
-void rollup_merge(struct rollup *into, const struct rollup *from)
+/* Latencies kept are taken over, so that no thread's are there twice. */
+static void merge_exact(struct rollup *into, struct rollup *from)
+{
+    for (int i = 0; i < from->view_count; i++) {
+        if (into->views[i].exact == from->views[i].exact)
+            continue;
+        forget_exact(into);
+        forget_exact(from);
+        return;
+    }
+}
+
+void rollup_merge(struct rollup *into, struct rollup *from)
 {
     struct key k;
     ENSURE(into->view_count == from->view_count);
+    merge_exact(into, from);
     into->matched += from->matched;
     into->outside += from->outside;
     into->dropped += from->dropped;
     for (int i = 0; i < from->view_count; i++) {
-        const struct rollup_view *v = &from->views[i];
+        struct rollup_view *v = &from->views[i];
         for (size_t g = 0; g < v->group_count; g++) {
             k.count = v->field_count + (v->bucket_us > 0);
             memcpy(k.values, v->groups[g]->values, sizeof k.values);
             hash_key(into, &k);
-            merge_group(group_of(into, &into->views[i], &k), v->groups[g]);
+            struct rollup_group *g_into = group_of(into, &into->views[i], &k);
+            merge_group(g_into, v->groups[g]);
+            exact_merge(&g_into->latencies, &v->groups[g]->latencies);
         }
     }
 }

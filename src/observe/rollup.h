@@ -8,6 +8,7 @@
  * their number; "gap" lines add to `dropped`. */
 #pragma once
 
+#include "observe/exact.h"
 #include "observe/histogram.h"
 #include "observe/log_meaning.h"
 
@@ -57,6 +58,8 @@ struct rollup_group {
     uint64_t counts[ROLLUP_COUNT];
     int64_t first_us, last_us;               /* stamps; INT64_MAX and INT64_MIN: none had one */
     struct histogram *spreads[SPREAD_COUNT]; /* NULL: no value yet, or not kept */
+    struct exact latencies;                  /* where the view keeps them */
+    const struct rollup_view *all_of;        /* a total: the view whose groups it is */
 };
 
 struct rollup_view {
@@ -65,6 +68,7 @@ struct rollup_view {
     int64_t bucket_us; /* > 0: the first value is the start of the stamp's bucket of this length */
     uint32_t spread_mask; /* one bit a spread that is kept */
     bool only_failed;     /* only requests that failed count here */
+    bool exact;           /* every latency is kept: its quantiles are exact, at 4 bytes a request */
     /* Filled in: */
     struct rollup_group **groups;
     size_t group_count;
@@ -81,6 +85,9 @@ struct rollup {
         until_us; /* [since, until): what is outside is left out, and requests among it counted */
     uint64_t matched, outside, dropped;
     uint64_t seed; /* of the hashes of groups */
+    /* Latencies that may still be kept: a number shared by all threads (atomic), and what this one has taken from it in
+     * advance. When there are no more, all are dropped, and histograms answer. */
+    uint64_t *exact_pool, exact_left;
     struct arena texts;
 };
 
@@ -91,10 +98,10 @@ void rollup_init(struct rollup *r);
 void rollup_fini(struct rollup *r);
 /* `event` is log_event_of the line. */
 void rollup_take(struct rollup *r, const struct logline *l, enum log_event event);
-/* All of a view's groups as one, without values. The caller frees it with rollup_group_free. */
+/* All of a view's groups as one, without values; for as long as the view lasts. The caller frees it with rollup_group_free. */
 struct rollup_group *rollup_total(const struct rollup_view *v);
 void rollup_group_free(struct rollup_group *g);
-/* A quantile of one of a group's spreads; NaN where there is no value. */
+/* A quantile of one of a group's spreads; NaN where there is no value. Of latencies exact, if the group's view still is. */
 double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, double quantile);
-/* Both have the same views. `from` is left as it is. */
-void rollup_merge(struct rollup *into, const struct rollup *from);
+/* Both have the same views. `from` keeps its counts, but the latencies that it kept are `into`'s then. */
+void rollup_merge(struct rollup *into, struct rollup *from);

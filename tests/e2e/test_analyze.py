@@ -30,7 +30,7 @@ def report(*args, **more):
     return json.loads(weir(*args, "--format", "json", **more).stdout)
 
 
-def same_spread(mine, theirs, where):
+def same_spread(mine, theirs, where, exact=False):
     if not theirs:
         assert not mine, where
         return
@@ -39,15 +39,16 @@ def same_spread(mine, theirs, where):
         assert mine[name] == pytest.approx(theirs[name], abs=0.011), (where, name)
     assert mine["mean"] == pytest.approx(theirs["mean"], rel=1e-4, abs=0.011), where
     for name in ("p50", "p90", "p95", "p99"):
-        assert mine[name] == pytest.approx(theirs[name], rel=0.004, abs=0.0065), (where, name)
+        within = {"abs": 0.00051} if exact else {"rel": 0.004, "abs": 0.0065}
+        assert mine[name] == pytest.approx(theirs[name], **within), (where, name)
 
 
-def same_group(mine, theirs, where):
+def same_group(mine, theirs, where, exact):
     for name in COUNTS:
         assert mine[name] == theirs[name], (where, name)
     assert mine["cost_usd"] == pytest.approx(float(theirs["cost_usd"]), rel=1e-9, abs=1e-12), where
     for name in SPREADS:
-        same_spread(mine.get(name), theirs[name], (where, name))
+        same_spread(mine.get(name), theirs[name], (where, name), exact and name == "latency_ms")
     for name in ("first", "last"):
         assert (mine[name] or "")[:23] == (theirs[name] or "")[:23], (where, name)
 
@@ -61,12 +62,13 @@ def same_report(mine, theirs, by):
     if mine["since"] is None and mine["until"] is None:  # weir counts those of the window
         assert mine["input"]["dropped"] == theirs["dropped"]
     assert mine["input"]["outside"] == theirs["left_out"]
-    same_group(mine["total"], theirs["total"], "total")
+    exact = "latency exact" in mine["percentiles"]
+    same_group(mine["total"], theirs["total"], "total", exact)
     groups = {tuple(g[f] for f in by): g for g in mine["groups"]}
     assert len(groups) == len(theirs["groups"])
     for group in theirs["groups"]:
         key = tuple(group["key"][f] for f in by)
-        same_group(groups[key], group, key)
+        same_group(groups[key], group, key, exact)
     errors = {(e["error.type"], e["provider"], e["model"]): e["failure"] for e in mine["errors"]}
     assert errors == {(e["type"], e["provider"], e["model"]): e["count"] for e in theirs["errors"]}
     hours = {t["start"][:19]: t["requests"] for t in mine["timeline"]}
@@ -97,6 +99,16 @@ def test_agrees_with_the_reference(log, shape, traps, seed):
     theirs = reference.analyze([path], by=by)
     for threads in ("1", "3"):
         same_report(report(path, "--timeline", "1h", "--threads", threads), theirs, by)
+
+
+def test_percentiles_of_latency_are_exact_up_to_a_limit_and_the_report_says_which(log):
+    path = log("weir", True)
+    theirs = reference.analyze([path], by=("model", "provider"))
+    for limit, exact in (("4000", True), ("100", False), ("0", False)):
+        mine = report(path, "--timeline", "1h", "--exact", limit)
+        assert ("latency exact" in mine["percentiles"]) == exact
+        same_report(mine, theirs, ("model", "provider"))
+        assert ("within 0.4 %" in weir(path, "--exact", limit).stdout.decode()) != exact
 
 
 @pytest.mark.parametrize("by", [("key_alias",), ("status", "http_status"), ("upstream_model", "model", "stream")])

@@ -213,6 +213,82 @@ static void groups_have_a_limit(void **state)
     rollup_fini(&r);
 }
 
+/* ---- exact latencies ---- */
+
+static uint64_t latencies[30000];
+
+static void take_latency(struct rollup *r, uint64_t us, char model)
+{
+    char text[200];
+    snprintf(text, sizeof text,
+             "{\"timestamp\":\"2026-11-24T01:00:00.000Z\",\"model\":\"%c\",\"provider\":\"x\","
+             "\"latency_ms\":%llu.%03llu}",
+             model, (unsigned long long)(us / 1000), (unsigned long long)(us % 1000));
+    take_text(r, text);
+}
+
+static void make_latencies(void)
+{
+    struct rng rng;
+    rng_seed(&rng, 5);
+    for (size_t i = 0; i < COUNT(latencies); i++)
+        latencies[i] = (uint64_t)exp(rng_unit(&rng) * 20); /* 1 µs to 8 minutes */
+}
+
+static void latencies_are_exact_up_to_the_limit(void **state)
+{
+    (void)state;
+    static const double quantiles[] = {0, 0.25, 0.5, 0.9, 0.95, 0.99, 0.9999, 1};
+    struct rollup parts[3];
+    uint64_t pool = COUNT(latencies) + 3 * 1024; /* each part takes some in advance */
+    make_latencies();
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        start(&parts[i]);
+        parts[i].views[0].exact = true;
+        parts[i].exact_pool = &pool;
+    }
+    for (size_t i = 0; i < COUNT(latencies); i++)
+        take_latency(&parts[i % 3], latencies[i], "abc"[i % 2 + (i % 5 == 0)]);
+    rollup_merge(&parts[0], &parts[1]);
+    rollup_merge(&parts[0], &parts[2]);
+    assert_true(parts[0].views[0].exact);
+    struct rollup_group *total = rollup_total(&parts[0].views[0]);
+    qsort(latencies, COUNT(latencies), sizeof *latencies, compare);
+    for (size_t i = 0; i < COUNT(quantiles); i++)
+        assert_true(rollup_quantile(total, SPREAD_LATENCY, quantiles[i]) ==
+                    (double)exact(latencies, COUNT(latencies), quantiles[i]));
+    rollup_group_free(total);
+    for (int i = 0; i < 3 * 1024 + 1; i++)
+        take_latency(&parts[0], 5, 'a');
+    assert_false(parts[0].views[0].exact);
+    total = rollup_total(&parts[0].views[0]);
+    double median = (double)exact(latencies, COUNT(latencies), 0.5);
+    assert_true(rollup_quantile(total, SPREAD_LATENCY, 0.5) < median);
+    rollup_group_free(total);
+    for (size_t i = 0; i < COUNT(parts); i++)
+        rollup_fini(&parts[i]);
+}
+
+static void one_part_past_the_limit_makes_all_inexact(void **state)
+{
+    (void)state;
+    struct rollup a, b;
+    start(&a);
+    start(&b);
+    a.views[0].exact = b.views[0].exact = true;
+    uint64_t pool_a = 100, pool_b = 1;
+    a.exact_pool = &pool_a;
+    b.exact_pool = &pool_b;
+    for (int i = 0; i < 50; i++)
+        take_latency(i % 2 ? &a : &b, 1000, 'a');
+    rollup_merge(&a, &b);
+    assert_false(a.views[0].exact);
+    assert_int_equal(rollup_quantile(a.views[0].groups[0], SPREAD_LATENCY, 0.5), 1000);
+    assert_null(a.views[0].groups[0]->latencies.pages);
+    rollup_fini(&a);
+    rollup_fini(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +298,8 @@ int main(void)
         cmocka_unit_test(merged_parts_are_the_whole),
         cmocka_unit_test(leaves_out_what_is_outside),
         cmocka_unit_test(groups_have_a_limit),
+        cmocka_unit_test(latencies_are_exact_up_to_the_limit),
+        cmocka_unit_test(one_part_past_the_limit_makes_all_inexact),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
