@@ -113,6 +113,7 @@ static void put_input(struct json_out *j, const struct analysis *a)
     }
     json_unnest(j, "]");
     json_count(j, "bytes", a->sum.bytes);
+    json_count(j, "skipped_bytes", a->sum.skipped);
     json_count(j, "lines", a->sum.lines);
     json_count(j, "blank", a->sum.blank);
     json_count(j, "broken", a->sum.broken);
@@ -127,7 +128,8 @@ static void put_input(struct json_out *j, const struct analysis *a)
         const struct broken_line *b = &a->sum.first_broken[i];
         json_nest(j, NULL, "{");
         json_text(j, "file", str_from(b->path));
-        json_count(j, "line", b->line);
+        json_number(j, "line", b->line ? (double)b->line : NAN, "%.0f");
+        json_count(j, "byte", b->byte);
         json_count(j, "column", b->column);
         json_text(j, "expected", str_from(b->expected));
         json_unnest(j, "}");

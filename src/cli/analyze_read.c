@@ -117,6 +117,8 @@ bool analyze_read(struct analysis *a, struct err *e)
     struct logread reading = {.paths = a->paths,
                               .path_count = a->path_count,
                               .threads = a->threads,
+                              .since_us = a->since_us,
+                              .until_us = a->until_us,
                               .contexts = contexts,
                               .take = take,
                               .arg = &shown,

@@ -200,6 +200,8 @@ static void write_reading(const struct analysis *a, const struct term *t)
         a->path_count == 1 ? "" : "s", num_bytes((double)a->sum.bytes).text, a->seconds,
         num_bytes(a->seconds > 0 ? (double)a->sum.bytes / a->seconds : 0).text,
         num_count((double)a->sum.lines).text);
+    if (a->sum.skipped)
+        say(t, STYLE_NONE, "; %s skipped by time", num_bytes((double)a->sum.skipped).text);
     if (a->rollup.outside)
         say(t, STYLE_NONE, ", %s requests outside the time asked for",
             num_count((double)a->rollup.outside).text);
@@ -228,8 +230,12 @@ static void write_rejects(const struct analysis *a, const struct term *t)
     fputs(a->sum.broken ? "\n" : "", t->out);
     for (int i = 0; i < a->sum.broken_kept; i++) {
         const struct broken_line *b = &a->sum.first_broken[i];
-        say(t, STYLE_NONE, "  %s:%llu:%llu: expected %s: ", b->path, (unsigned long long)b->line,
-            (unsigned long long)b->column, b->expected);
+        if (b->line)
+            say(t, STYLE_NONE, "  %s:%llu:%llu: expected %s: ", b->path,
+                (unsigned long long)b->line, (unsigned long long)b->column, b->expected);
+        else
+            say(t, STYLE_NONE, "  %s, line at byte %llu, column %llu: expected %s: ", b->path,
+                (unsigned long long)b->byte, (unsigned long long)b->column, b->expected);
         term_put(t, STYLE_DIM, str_from(b->text), t->columns ? MAX(t->columns / 2, 20) : 0);
         fputc('\n', t->out);
     }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "observe/log_input.h"
+#include "observe/log_seek.h"
 
 #define CHUNK_BYTES (8u << 20)
 
@@ -36,7 +37,8 @@ struct reading {
     struct chunk **chunks;
     size_t chunk_count, next; /* next: atomic */
     uint64_t done, total;     /* bytes; done is atomic */
-    pthread_mutex_t lock;     /* of `e` and `failed` */
+    uint64_t skipped;
+    pthread_mutex_t lock; /* of `e` and `failed` */
     struct err *e;
     bool failed;
 };
@@ -63,7 +65,8 @@ static void fail(struct reading *g, const char *path, const char *what)
 
 /* ---- lines of a block ---- */
 
-static void note_broken(struct chunk *c, const char *path, const struct logline *l, struct str line)
+static void note_broken(struct chunk *c, const char *path, const struct logline *l, struct str line,
+                        uint64_t byte)
 {
     if (c->broken_kept == LOGREAD_BROKEN_KEPT)
         return;
@@ -72,15 +75,17 @@ static void note_broken(struct chunk *c, const char *path, const struct logline 
     while (line.n && (line.p[line.n - 1] == '\n' || line.p[line.n - 1] == '\r'))
         line.n--;
     struct str shown = str_skip(line, from);
-    *b = (struct broken_line){path, c->lines, l->bad_at + 1, l->bad, ""};
+    *b = (struct broken_line){path, c->lines, byte, l->bad_at + 1, l->bad, ""};
     memcpy(b->text, shown.p ? shown.p : "", MIN(shown.n, sizeof b->text - 1));
 }
 
-/* The lines in [p, end), each with its newline. */
-static void take_lines(struct hand *h, struct chunk *c, const char *p, const char *end)
+/* The lines in [p, end), each with its newline; p is at `begins` in the file. */
+static void take_lines(struct hand *h, struct chunk *c, const char *p, const char *end,
+                       uint64_t begins)
 {
     const struct logread *r = h->reading->r;
     void *context = r->contexts[h->index];
+    const char *first = p;
     while (p < end) {
         enum line_status status;
         const char *next = logline_read(&h->line, p, end, &status);
@@ -93,7 +98,7 @@ static void take_lines(struct hand *h, struct chunk *c, const char *p, const cha
             h->sum.blank++;
         } else {
             h->sum.broken++;
-            note_broken(c, r->paths[c->file], &h->line, line);
+            note_broken(c, r->paths[c->file], &h->line, line, begins + (uint64_t)(p - first));
         }
         p = next;
     }
@@ -113,14 +118,14 @@ static bool make_room(struct hand *h)
 }
 
 /* A line that is too long: what there is of it is thrown away, and it ends with its newline somewhere ahead. */
-static void give_up_line(struct hand *h, struct chunk *c, bool *in_long_line)
+static void give_up_line(struct hand *h, struct chunk *c, uint64_t begins, bool *in_long_line)
 {
     if (!*in_long_line) {
         h->line.bad = "a line of at most 64 MiB";
         h->line.bad_at = 0;
         h->sum.broken++;
         c->lines++;
-        note_broken(c, h->reading->r->paths[c->file], &h->line, (struct str){h->data, 80});
+        note_broken(c, h->reading->r->paths[c->file], &h->line, (struct str){h->data, 80}, begins);
     }
     *in_long_line = true;
     h->sum.bytes += h->have;
@@ -199,7 +204,7 @@ static void read_chunk(struct hand *h, struct chunk *c)
     h->have = 0;
     while (!told_to_stop(h->reading)) {
         if (!make_room(h))
-            give_up_line(h, c, &too_long);
+            give_up_line(h, c, at - h->have, &too_long);
         ssize_t got = read_block(h, c, at);
         if (got < 0)
             return;
@@ -211,7 +216,7 @@ static void read_chunk(struct hand *h, struct chunk *c)
             drop_front(h, 3); /* a byte order mark, which only a file's first bytes are */
         uint64_t begins = at - h->have;
         size_t whole = whole_lines(h, got == 0), mine = lines_before(h->data, whole, begins, c->to);
-        take_lines(h, c, h->data, h->data + mine);
+        take_lines(h, c, h->data, h->data + mine, begins);
         h->sum.bytes += mine; /* not what was read: a long line is read by each chunk it crosses */
         if (got == 0 || begins + whole >= c->to)
             return;
@@ -236,14 +241,16 @@ static struct chunk *add_chunk(struct reading *g, uint32_t file, uint64_t from, 
 static void cut_file(struct reading *g, uint32_t file)
 {
     struct log_input *in = &g->inputs[file];
-    uint64_t bytes = log_input_bytes(in);
+    uint64_t from = 0, to = log_input_bytes(in);
     if (!log_input_seekable(in)) {
         add_chunk(g, file, 0, UINT64_MAX);
         return;
     }
-    g->total += bytes;
-    for (uint64_t from = 0; from < bytes; from += CHUNK_BYTES)
-        add_chunk(g, file, from, MIN(from + CHUNK_BYTES, bytes));
+    log_seek(in, g->r->since_us, g->r->until_us, &from, &to);
+    g->skipped += log_input_bytes(in) - (to - from);
+    g->total += to - from;
+    for (; from < to; from += CHUNK_BYTES)
+        add_chunk(g, file, from, MIN(from + CHUNK_BYTES, to));
 }
 
 static void *hand_main(void *arg)
@@ -279,13 +286,18 @@ static void sum_up(struct reading *g, const struct hand *hands, int count, struc
             sum->read[s] += hands[i].sum.read[s];
     }
     uint64_t lines_before = 0;
+    bool numbered = true;
+    sum->skipped = g->skipped;
     for (size_t i = 0; i < g->chunk_count; i++) {
         const struct chunk *c = g->chunks[i];
-        if (i > 0 && c->file != g->chunks[i - 1]->file)
+        if (i == 0 || c->file != g->chunks[i - 1]->file) {
             lines_before = 0;
+            numbered = c->from == 0;
+        }
         for (int b = 0; b < c->broken_kept && sum->broken_kept < LOGREAD_BROKEN_KEPT; b++) {
-            sum->first_broken[sum->broken_kept] = c->broken[b];
-            sum->first_broken[sum->broken_kept++].line += lines_before;
+            struct broken_line *kept = &sum->first_broken[sum->broken_kept++];
+            *kept = c->broken[b];
+            kept->line = numbered ? kept->line + lines_before : 0;
         }
         lines_before += c->lines;
         sum->lines += c->lines;

@@ -15,14 +15,16 @@
 
 struct broken_line {
     const char *path;
-    uint64_t line;   /* from 1 */
+    uint64_t line;   /* from 1; 0: not known, since what comes before was not read (log_seek.h) */
+    uint64_t byte;   /* of the file at which the line begins, unpacked */
     uint64_t column; /* from 1, in bytes */
     const char *expected;
     char text[80]; /* from its start, or from a little before the place */
 };
 
 struct logread_sum {
-    uint64_t bytes; /* unpacked, of the lines taken */
+    uint64_t bytes;   /* unpacked, of the lines taken */
+    uint64_t skipped; /* bytes of files that were not read, since the window does not need them */
     uint64_t lines, blank, broken, read[LOG_SHAPE_COUNT];
     int broken_kept;
     struct broken_line first_broken[LOGREAD_BROKEN_KEPT]; /* in the order of files and lines */
@@ -31,7 +33,10 @@ struct logread_sum {
 struct logread {
     const char *const *paths; /* "-": standard input */
     size_t path_count;
-    int threads;     /* 1 to LOGREAD_THREADS_MAX */
+    int threads; /* 1 to LOGREAD_THREADS_MAX */
+    int64_t since_us,
+        until_us; /* of large plain files only the part with these times is read (log_seek.h): lines before and behind come
+                                   all the same. INT64_MIN and INT64_MAX: all of it */
     void **contexts; /* one a thread, for `take` */
     void (*take)(void *context, const struct logline *l, struct str line);
     /* For a progress bar: called by one thread between blocks, with bytes of `total` (0: not known) done. May be NULL. */

@@ -1,9 +1,11 @@
 """`weir analyze` against the slow reference (tests/reference) on generated logs with every trap."""
 
+import datetime
 import gzip
 import itertools
 import json
 import pathlib
+import random
 import subprocess
 import sys
 
@@ -257,3 +259,70 @@ def test_tables_in_all_formats(log, tmp_path):
     assert "Prompt" in weir(path, "--tokens").stdout.decode()
     errors = weir(path, "--errors", "--top", "3").stdout.decode()
     assert "error.type" in errors and "more: --top" in errors
+
+
+# ---- large files: only what a window needs is read ----
+
+def write_large(path, minutes, order=lambda m: m):
+    """A log of 40 MB, `minutes` long, whose stamps are a little out of order, with a broken line each hour."""
+    rng = random.Random(5)
+    start = datetime.datetime(2026, 11, 20, tzinfo=datetime.timezone.utc)
+    per_minute = 40_000_000 // 220 // minutes + 1
+    with open(path, "w", encoding="utf-8") as out:
+        for minute in map(order, range(minutes)):
+            for i in range(per_minute):
+                at = start + datetime.timedelta(minutes=minute, seconds=60 * i / per_minute - rng.random() * 200)
+                out.write(f'{{"timestamp":"{at:%Y-%m-%dT%H:%M:%S}.{rng.randrange(1000):03}Z","level":"INFO","event":"request",'
+                          f'"model":"m{i % 3}","status":"success","latency_ms":{rng.randrange(9999)},"user":"{"x" * 90}"}}\n')
+            if minute % 60 == 30:
+                out.write("{broken\n")
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    path = tmp_path_factory.mktemp("large") / "large.log"
+    write_large(path, 3000)
+    return path
+
+
+def same_window(path, *window):
+    """The report of a window, which must be that of a stream: a stream is read from end to end."""
+    got = report(path, *window)
+    with open(path, "rb") as stream:
+        whole = report("-", *window, stdin=stream)
+    assert got["total"] == whole["total"]
+    assert got["groups"] == whole["groups"]
+    assert whole["input"]["skipped_bytes"] == 0
+    return got
+
+
+@pytest.mark.parametrize("since,until", [
+    ("2026-11-21T00:00:00Z", "2026-11-21T01:00:00Z"), ("2026-11-22T01:30:00Z", None), (None, "2026-11-20T00:20:00Z"),
+    ("2026-11-20T12:00:00.001Z", "2026-11-20T12:00:00.500Z"), ("2026-12-01T00:00:00Z", None),
+    (None, "2026-11-01T00:00:00Z"), ("2026-11-01T00:00:00Z", "2026-12-01T00:00:00Z")])
+def test_a_window_of_a_large_file_is_found_without_reading_the_rest(large, since, until):
+    window = (*(("--since", since) if since else ()), *(("--until", until) if until else ()))
+    got = same_window(large, *window)["input"]
+    assert got["bytes"] + got["skipped_bytes"] == large.stat().st_size
+    whole = since and until and since.startswith("2026-11-01") and until.startswith("2026-12-01")
+    assert got["skipped_bytes"] == 0 if whole else got["skipped_bytes"] > large.stat().st_size * 0.8
+
+
+def test_what_is_broken_in_a_window_is_told_by_its_byte(large):
+    got = report(large, "--since", "2026-11-21T00:00:00Z", "--until", "2026-11-21T01:00:00Z")["input"]
+    assert got["broken"] == 1
+    broken = got["first_broken"][0]
+    assert broken["line"] is None
+    with open(large, "rb") as file:
+        file.seek(broken["byte"])
+        assert file.readline() == b"{broken\n"
+    text = weir(large, "--since", "2026-11-21T00:00:00Z", "--until", "2026-11-21T01:00:00Z").stdout.decode()
+    assert f"line at byte {broken['byte']}, column 2: expected" in text
+
+
+def test_a_large_file_out_of_order_is_read_whole(tmp_path):
+    path = tmp_path / "turned.log"
+    write_large(path, 3000, order=lambda minute: (minute + 1500) % 3000)  # an old log behind a newer one
+    got = same_window(path, "--since", "2026-11-21T00:00:00Z", "--until", "2026-11-21T01:00:00Z")
+    assert got["total"]["requests"] > 0
+    assert got["input"]["skipped_bytes"] == 0
