@@ -28,6 +28,8 @@ struct analysis {
     size_t path_count;
     struct log_filter filter;
     int64_t now_us, since_us, until_us; /* the window; INT64_MIN, INT64_MAX: open */
+    bool compares;                      /* --compare-with: with this one */
+    int64_t other_since_us, other_until_us;
     enum log_field by_fields[ROLLUP_FIELDS_MAX];
     int by_count;
     int64_t step_us; /* of the timeline */
@@ -42,6 +44,7 @@ struct analysis {
     struct rollup rollup; /* its views: */
     const struct rollup_view *by, *errors, *times;
     struct rollup_group *total;
+    struct rollup other;            /* of the window that is compared with: the same views */
     void *parts[ANALYZE_PARTS_MAX]; /* state of each row of analyze_parts; NULL: not wanted */
     double seconds;                 /* it took */
     bool cut_short;                 /* by Ctrl-C */

@@ -9,7 +9,7 @@
 /* One thread's. */
 struct share {
     const struct analysis *a;
-    struct rollup rollup;
+    struct rollup rollup, other;
     void *parts[ANALYZE_PARTS_MAX];
 };
 
@@ -37,6 +37,11 @@ static void take(void *context, const struct logline *l, struct str line)
     if (!log_filter_is_empty(f) && !log_filter_matches(f, l))
         return;
     enum log_event event = log_event_of(l);
+    bool others = s->a->compares && log_is_within(l, s->a->other_since_us, s->a->other_until_us);
+    if (others)
+        rollup_take(&s->other, l, event);
+    if (others && !log_is_within(l, s->a->since_us, s->a->until_us))
+        return; /* asked for, so not outside */
     rollup_take(&s->rollup, l, event);
     take_parts(s, l, event, line);
 }
@@ -67,14 +72,22 @@ static void add_views(struct rollup *r, const struct analysis *a)
     rollup_add_view(r, NULL, 0, a->step_us, 0);
 }
 
+static void rollup_start(struct rollup *r, const struct analysis *a, int64_t since_us,
+                         int64_t until_us, uint64_t *exact_pool)
+{
+    rollup_init(r);
+    r->exact_pool = exact_pool;
+    r->since_us = since_us;
+    r->until_us = until_us;
+    add_views(r, a);
+}
+
 static void share_init(struct share *s, const struct analysis *a, uint64_t *exact_pool)
 {
     s->a = a;
-    rollup_init(&s->rollup);
-    add_views(&s->rollup, a);
-    s->rollup.exact_pool = exact_pool;
-    s->rollup.since_us = a->since_us;
-    s->rollup.until_us = a->until_us;
+    rollup_start(&s->rollup, a, a->since_us, a->until_us, exact_pool);
+    if (a->compares)
+        rollup_start(&s->other, a, a->other_since_us, a->other_until_us, exact_pool);
     for (size_t i = 0; i < analyze_part_count; i++)
         s->parts[i] = analyze_parts[i]->wanted(a) ? analyze_parts[i]->make(a) : NULL;
 }
@@ -84,6 +97,10 @@ static void share_merge(struct share *into, struct share *from)
 {
     rollup_merge(&into->rollup, &from->rollup);
     rollup_fini(&from->rollup);
+    if (into->a->compares) {
+        rollup_merge(&into->other, &from->other);
+        rollup_fini(&from->other);
+    }
     for (size_t i = 0; i < analyze_part_count; i++) {
         if (!from->parts[i])
             continue;
@@ -95,6 +112,7 @@ static void share_merge(struct share *into, struct share *from)
 static void settle(struct analysis *a, const struct share *s)
 {
     a->rollup = s->rollup;
+    a->other = s->other;
     memcpy(a->parts, s->parts, sizeof a->parts);
     a->by = &a->rollup.views[0];
     a->errors = &a->rollup.views[1];
@@ -114,16 +132,17 @@ bool analyze_read(struct analysis *a, struct err *e)
         share_init(&shares[i], a, &exact_pool);
         contexts[i] = &shares[i];
     }
-    struct logread reading = {.paths = a->paths,
-                              .path_count = a->path_count,
-                              .threads = a->threads,
-                              .since_us = a->since_us,
-                              .until_us = a->until_us,
-                              .contexts = contexts,
-                              .take = take,
-                              .arg = &shown,
-                              .progress = on_terminal ? show_progress : NULL,
-                              .stop = &stop_reading};
+    struct logread reading = {
+        .paths = a->paths,
+        .path_count = a->path_count,
+        .threads = a->threads,
+        .since_us = a->compares ? MIN(a->since_us, a->other_since_us) : a->since_us,
+        .until_us = a->compares ? MAX(a->until_us, a->other_until_us) : a->until_us,
+        .contexts = contexts,
+        .take = take,
+        .arg = &shown,
+        .progress = on_terminal ? show_progress : NULL,
+        .stop = &stop_reading};
     bool ok = logread(&reading, &a->sum, e);
     if (shown)
         fputs("\r\033[K", stderr);
@@ -142,4 +161,6 @@ void analyze_free(struct analysis *a)
             analyze_parts[i]->destroy(a->parts[i]);
     rollup_group_free(a->total);
     rollup_fini(&a->rollup);
+    if (a->compares)
+        rollup_fini(&a->other);
 }

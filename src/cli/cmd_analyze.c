@@ -12,6 +12,8 @@
 #include "cli/command.h"
 #include "observe/log_filter.h"
 #include "observe/log_range.h"
+#include "observe/log_seek.h"
+#include "observe/log_set.h"
 
 #define DEFAULT_LOG     "/var/log/litellm/requests.log"
 #define DEFAULT_LOG_2   "./requests.log" /* where weir serve writes when it may not write there */
@@ -20,7 +22,8 @@
 enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV, FORMAT_MARKDOWN };
 static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
 
-static const char *since_text, *until_text, *last_text, *timeline_text, *by_text, *export_path;
+static const char *since_text, *until_text, *last_text, *compare_text, *timeline_text, *by_text,
+    *export_path;
 static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
 static struct analyze_sections show;
 static const char *trace_id;
@@ -37,6 +40,7 @@ static const struct option_row rows[] = {
     {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
     {.name = "--last", .type = OPT_STR, .into = &last_text, .value = "SPAN", .help = "the same as --since SPAN: 15m, 2h, 7d"},
+    {.name = "--compare-with", .type = OPT_STR, .into = &compare_text, .value = "WINDOW", .help = "what changed since then: yesterday, \"last week\", 2h..1h, or previous: as long a time just before"},
     {.name = "--model", .type = OPT_STR, .into = &model, .value = "NAME", .help = "only this model; * is a wildcard, commas separate, ! shuts out"},
     {.name = "--provider", .type = OPT_STR, .into = &provider, .value = "NAME", .help = "only this provider"},
     {.name = "--key", .type = OPT_STR, .into = &key_alias, .value = "ALIAS", .help = "only this key's alias"},
@@ -126,6 +130,50 @@ static bool take_window(struct analysis *a, struct err *e)
     return a->since_us < a->until_us || err_set(e, "--until: expected a time after --since");
 }
 
+/* The window to compare with; "previous" needs to know how long this one is. Without --since the last hour is meant. */
+static bool take_other(struct analysis *a, struct err *e)
+{
+    if (!compare_text)
+        return true;
+    a->compares = true;
+    if (a->since_us == INT64_MIN)
+        a->since_us = a->now_us - INT64_C(3600000000);
+    int64_t until_us = MIN(a->until_us, a->now_us);
+    if (strcmp(compare_text, "previous") == 0) {
+        a->other_since_us = a->since_us - (until_us - a->since_us);
+        a->other_until_us = a->since_us;
+        return true;
+    }
+    return when_window(str_from(compare_text), a->now_us, &a->other_since_us, &a->other_until_us,
+                       e) ||
+           in_option("--compare-with", e);
+}
+
+static const char *default_log(void)
+{
+    return access(DEFAULT_LOG, R_OK) != 0 && access(DEFAULT_LOG_2, R_OK) == 0 ? DEFAULT_LOG_2
+                                                                              : DEFAULT_LOG;
+}
+
+/* The log's rotated siblings come along where the time asked for began before the log did. */
+static bool take_files(struct analysis *a, struct log_set *set, int count, char **names,
+                       struct err *e)
+{
+    const char *fallback[] = {default_log()};
+    const char *const *patterns = count > 0 ? (const char *const *)names : fallback;
+    int64_t since_us = a->compares ? MIN(a->since_us, a->other_since_us) : a->since_us, first_us;
+    bool ok = log_set_open(set, patterns, count > 0 ? (size_t)count : 1, false, e);
+    if (ok && set->count == 1 && strcmp(set->paths[0], "-") != 0 && since_us != INT64_MIN &&
+        log_first_stamp(set->paths[0], &first_us) && first_us > since_us) {
+        log_set_close(set);
+        ok = log_set_open(set, patterns, 1, true, e);
+        log_set_since(set, since_us - LOG_SEEK_SLACK_US);
+    }
+    a->paths = set->paths;
+    a->path_count = set->count;
+    return ok;
+}
+
 /* --status: an outcome, or a status that the client got. */
 static void take_status(struct log_filter *f)
 {
@@ -172,12 +220,6 @@ static int64_t choose_step_us(const struct analysis *a, int points)
 
 /* ---- the command ---- */
 
-static const char *default_log(void)
-{
-    return access(DEFAULT_LOG, R_OK) != 0 && access(DEFAULT_LOG_2, R_OK) == 0 ? DEFAULT_LOG_2
-                                                                              : DEFAULT_LOG;
-}
-
 static int usage(const struct err *e)
 {
     fprintf(stderr, "weir analyze: %s\n", e->text);
@@ -214,24 +256,34 @@ static void on_interrupt(int number)
     analyze_stop();
 }
 
+/* Options into what they ask for. */
+static bool take_options(struct analysis *a, struct log_set *set, int argc, char **argv,
+                         struct err *e)
+{
+    if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) ||
+        !take_files(a, set, argc, argv, e))
+        return false;
+    if (timeline_text && !when_span(str_from(timeline_text), &a->step_us, e))
+        return in_option("--timeline", e);
+    take_filter(&a->filter);
+    a->step_us = a->step_us ? a->step_us : choose_step_us(a, TIMELINE_POINTS);
+    return true;
+}
+
 static int run(int argc, char **argv)
 {
-    const char *fallback[] = {default_log()};
     struct err e = {0};
-    struct analysis a = {.paths = argc > 0 ? (const char *const *)argv : fallback,
-                         .path_count = argc > 0 ? (size_t)argc : 1,
-                         .now_us = clock_real_us(),
+    struct log_set set = {0};
+    struct analysis a = {.now_us = clock_real_us(),
                          .show = show,
                          .trace_id = trace_id,
                          .top = (int)top,
                          .exact_max = exact_max,
                          .threads = threads > 0 ? (int)threads : logread_threads()};
-    if (!take_by(&a, &e) || !take_window(&a, &e))
+    if (!take_options(&a, &set, argc, argv, &e)) {
+        log_set_close(&set);
         return usage(&e);
-    if (timeline_text && !when_span(str_from(timeline_text), &a.step_us, &e))
-        return in_option("--timeline", &e), usage(&e);
-    take_filter(&a.filter);
-    a.step_us = a.step_us ? a.step_us : choose_step_us(&a, TIMELINE_POINTS);
+    }
     /* The second Ctrl-C ends the program: a pipe that says nothing is waited for. */
     struct sigaction interrupt = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND};
     sigaction(SIGINT, &interrupt, NULL);
@@ -240,6 +292,7 @@ static int run(int argc, char **argv)
         fprintf(stderr, "weir analyze: %s\n", e.text);
     int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_report(&a);
     analyze_free(&a);
+    log_set_close(&set);
     return !ok && exit_status == EXIT_GOOD ? EXIT_UNREACHABLE : exit_status;
 }
 

@@ -175,11 +175,24 @@ bool log_set_open(struct log_set *set, const char *const *patterns, size_t count
     if (l.count > 1)
         qsort(l.items, l.count, sizeof *l.items, by_time);
     set->paths = arena_alloc(&set->arena, MAX(l.count, (size_t)1) * sizeof *set->paths);
-    for (size_t i = 0; i < l.count; i++)
+    set->first_us = arena_alloc(&set->arena, MAX(l.count, (size_t)1) * sizeof *set->first_us);
+    for (size_t i = 0; i < l.count; i++) {
         set->paths[i] = l.items[i].path;
+        set->first_us[i] = l.items[i].first_us;
+    }
     set->count = l.count;
     mem_free(l.items);
     return ok;
+}
+
+void log_set_since(struct log_set *set, int64_t since_us)
+{
+    size_t drop = 0;
+    while (drop + 1 < set->count && set->first_us[drop + 1] <= since_us)
+        drop++;
+    set->paths += drop;
+    set->first_us += drop;
+    set->count -= drop;
 }
 
 void log_set_close(struct log_set *set)

@@ -10,6 +10,7 @@
 
 struct log_set {
     const char **paths; /* in the arena */
+    int64_t *first_us;  /* of each; in the arena, too */
     size_t count;
     struct arena arena;
 };
@@ -18,6 +19,8 @@ struct log_set {
  * ones of each plain name come along. A file named twice is there once. [any thread] */
 MUST_USE bool log_set_open(struct log_set *set, const char *const *patterns, size_t count,
                            bool siblings, struct err *e);
+/* Takes out those that end before `since_us`, as far as the beginnings of the next ones tell: of one log and its siblings. */
+void log_set_since(struct log_set *set, int64_t since_us);
 void log_set_close(struct log_set *set);
 /* Is `name` (without a folder) what rotation makes of `base`? For tests, and for who looks at one file. */
 bool log_set_is_sibling(const char *base, const char *name);

@@ -326,3 +326,39 @@ def test_a_large_file_out_of_order_is_read_whole(tmp_path):
     got = same_window(path, "--since", "2026-11-21T00:00:00Z", "--until", "2026-11-21T01:00:00Z")
     assert got["total"]["requests"] > 0
     assert got["input"]["skipped_bytes"] == 0
+
+
+# ---- rotated logs ----
+
+@pytest.fixture
+def rotated(tmp_path):
+    """A log that was rotated twice, a day each."""
+    def line(day, hour):
+        return (f'{{"timestamp":"2026-11-{day}T{hour:02}:00:00.000Z","event":"request","model":"m{day}",'
+                '"status":"success"}\n').encode()
+    days = {day: b"".join(line(day, hour) for hour in range(24)) for day in (22, 23, 24)}
+    (tmp_path / "r.log").write_bytes(days[24])
+    (tmp_path / "r.log.1").write_bytes(days[23])
+    (tmp_path / "r.log.2.gz").write_bytes(gzip.compress(days[22]))
+    (tmp_path / "r.log.bak").write_bytes(days[22])
+    return tmp_path
+
+
+@pytest.mark.parametrize("since,until,files,requests", [
+    (None, None, ["r.log"], 24),
+    ("2026-11-24T12:00:00Z", None, ["r.log"], 12),
+    ("2026-11-23T12:00:00Z", None, ["r.log.1", "r.log"], 36),
+    ("2026-11-20T00:00:00Z", None, ["r.log.2.gz", "r.log.1", "r.log"], 72),
+    (None, "2026-11-24T01:00:00Z", ["r.log"], 1)])
+def test_rotated_files_come_along_when_the_time_asked_for_is_in_them(rotated, since, until, files, requests):
+    window = (*(("--since", since) if since else ()), *(("--until", until) if until else ()))
+    got = report(rotated / "r.log", *window)
+    assert [pathlib.Path(f).name for f in got["input"]["files"]] == files
+    assert got["total"]["requests"] == requests
+
+
+def test_globs_are_read_in_the_order_of_time(rotated):
+    got = report(rotated / "r.log*", "--by", "model")
+    assert [pathlib.Path(f).name for f in got["input"]["files"]] == ["r.log.2.gz", "r.log.bak", "r.log.1", "r.log"]
+    assert {g["model"]: g["requests"] for g in got["groups"]} == {"m22": 48, "m23": 24, "m24": 24}
+    assert b"no file matches" in weir(rotated / "x*.log", status=2).stderr

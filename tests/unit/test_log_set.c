@@ -109,6 +109,13 @@ static void siblings_come_oldest_first(void **state)
     const char *name = path_of("r.log");
     assert_true(log_set_open(&set, &name, 1, true, &e));
     expect_names(&set, (const char *[]){"r.log.2.gz", "r.log.1", "r.log"}, 3);
+    int64_t second_us = set.first_us[1];
+    log_set_since(&set, second_us - 1);
+    expect_names(&set, (const char *[]){"r.log.2.gz", "r.log.1", "r.log"}, 3);
+    log_set_since(&set, second_us + 1);
+    expect_names(&set, (const char *[]){"r.log.1", "r.log"}, 2);
+    log_set_since(&set, INT64_MAX);
+    expect_names(&set, (const char *[]){"r.log"}, 1);
     log_set_close(&set);
     assert_true(log_set_open(&set, &name, 1, false, &e));
     expect_names(&set, (const char *[]){"r.log"}, 1);
