@@ -37,6 +37,8 @@ struct analysis {
     const char *trace_id; /* --trace; NULL: none */
     int top;              /* rows of a table */
     int threads;
+    bool
+        failures_only; /* nothing is asked about requests that did not fail, but how many they are */
     int64_t exact_max; /* latencies kept for exact percentiles, 4 bytes each; more: histograms */
 
     /* What was found. */

@@ -10,6 +10,10 @@
 struct share {
     const struct analysis *a;
     struct rollup rollup, other;
+    struct passed { /* requests that did not fail, where nothing else is asked about them */
+        uint64_t requests, cancelled;
+        int64_t first_us, last_us;
+    } passed;
     void *parts[ANALYZE_PARTS_MAX];
 };
 
@@ -44,6 +48,32 @@ static void take(void *context, const struct logline *l, struct str line)
         return; /* asked for, so not outside */
     rollup_take(&s->rollup, l, event);
     take_parts(s, l, event, line);
+}
+
+static void take_head(void *context, const struct logline *l)
+{
+    struct share *s = context;
+    struct passed *p = &s->passed;
+    if (log_event_of(l) != LOG_EVENT_REQUEST ||
+        (!log_filter_is_empty(&s->a->filter) && !log_filter_matches(&s->a->filter, l)))
+        return;
+    if (!log_is_within(l, s->a->since_us, s->a->until_us)) {
+        s->rollup.outside++;
+        return;
+    }
+    p->requests++;
+    p->cancelled += log_outcome_of(l) == LOG_OUTCOME_CANCELLED;
+    p->first_us = MIN(p->first_us, l->r.timestamp);
+    p->last_us = MAX(p->last_us, l->r.timestamp);
+}
+
+static void add_passed(struct rollup_group *total, const struct passed *p)
+{
+    total->counts[ROLLUP_REQUESTS] += p->requests;
+    total->counts[ROLLUP_CANCELLED] += p->cancelled;
+    total->counts[ROLLUP_SUCCESS] += p->requests - p->cancelled;
+    total->first_us = MIN(total->first_us, p->first_us);
+    total->last_us = MAX(total->last_us, p->last_us);
 }
 
 static void show_progress(void *arg, uint64_t done, uint64_t total)
@@ -85,6 +115,7 @@ static void rollup_start(struct rollup *r, const struct analysis *a, int64_t sin
 static void share_init(struct share *s, const struct analysis *a, uint64_t *exact_pool)
 {
     s->a = a;
+    s->passed = (struct passed){.first_us = INT64_MAX, .last_us = INT64_MIN};
     rollup_start(&s->rollup, a, a->since_us, a->until_us, exact_pool);
     if (a->compares)
         rollup_start(&s->other, a, a->other_since_us, a->other_until_us, exact_pool);
@@ -101,6 +132,10 @@ static void share_merge(struct share *into, struct share *from)
         rollup_merge(&into->other, &from->other);
         rollup_fini(&from->other);
     }
+    into->passed.requests += from->passed.requests;
+    into->passed.cancelled += from->passed.cancelled;
+    into->passed.first_us = MIN(into->passed.first_us, from->passed.first_us);
+    into->passed.last_us = MAX(into->passed.last_us, from->passed.last_us);
     for (size_t i = 0; i < analyze_part_count; i++) {
         if (!from->parts[i])
             continue;
@@ -118,6 +153,7 @@ static void settle(struct analysis *a, const struct share *s)
     a->errors = &a->rollup.views[1];
     a->times = &a->rollup.views[2];
     a->total = rollup_total(a->by);
+    add_passed(a->total, &s->passed);
     a->cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
 }
 
@@ -140,6 +176,7 @@ bool analyze_read(struct analysis *a, struct err *e)
         .until_us = a->compares ? MAX(a->until_us, a->other_until_us) : a->until_us,
         .contexts = contexts,
         .take = take,
+        .take_head = a->failures_only ? take_head : NULL,
         .arg = &shown,
         .progress = on_terminal ? show_progress : NULL,
         .stop = &stop_reading};

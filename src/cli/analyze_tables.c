@@ -143,9 +143,13 @@ static size_t pick_columns(unsigned section, struct table_column *out, const str
     return n;
 }
 
-static struct str shown_value(struct str value)
+/* What is not there is a dash for people, and nothing for programs. */
+static void put_value(struct table *t, struct str value)
 {
-    return value.n ? value : STR("-");
+    if (value.n)
+        table_text(t, STYLE_NONE, value);
+    else
+        table_text_raw(t, STYLE_NONE, STR("-"), STR(""));
 }
 
 /* A view as a table: its fields, then the section's columns. */
@@ -165,7 +169,7 @@ static void write_view(const struct analysis *a, const struct rollup_view *v, un
     for (size_t g = 0; g < shown; g++) {
         table_row(&t);
         for (size_t i = 0; i < fields; i++)
-            table_text(&t, STYLE_NONE, shown_value(sorted[g]->values[i]));
+            put_value(&t, sorted[g]->values[i]);
         for (size_t i = 0; i < count; i++)
             put_cell(&t, picked[i], sorted[g]);
     }
@@ -200,6 +204,9 @@ static void write_reading(const struct analysis *a, const struct term *t)
         a->path_count == 1 ? "" : "s", num_bytes((double)a->sum.bytes).text, a->seconds,
         num_bytes(a->seconds > 0 ? (double)a->sum.bytes / a->seconds : 0).text,
         num_count((double)a->sum.lines).text);
+    if (a->sum.heads)
+        say(t, STYLE_NONE, " (%s of them as far as their status)",
+            num_count((double)a->sum.heads).text);
     if (a->sum.skipped)
         say(t, STYLE_NONE, "; %s skipped by time", num_bytes((double)a->sum.skipped).text);
     if (a->rollup.outside)
@@ -257,6 +264,14 @@ static void write_sum(const struct analysis *a, const struct term *t)
     double requests = (double)n[ROLLUP_REQUESTS];
     fputc('\n', t->out);
     say(t, STYLE_HEADING, "Requests  ");
+    if (a->failures_only) {
+        say(t, STYLE_NONE, "%s: %s failed (%s), %s cancelled", num_count(requests).text,
+            num_count((double)n[ROLLUP_FAILURE]).text,
+            num_pct(requests > 0 ? (double)n[ROLLUP_FAILURE] / requests : NAN).text,
+            num_count((double)n[ROLLUP_CANCELLED]).text);
+        fputc('\n', t->out);
+        return;
+    }
     say(t, STYLE_NONE, "%s: %s failed (%s), %s cancelled, %s slow, %s from cache",
         num_count(requests).text, num_count((double)n[ROLLUP_FAILURE]).text,
         num_pct(requests > 0 ? (double)n[ROLLUP_FAILURE] / requests : NAN).text,

@@ -256,6 +256,21 @@ static void on_interrupt(int number)
     analyze_stop();
 }
 
+/* Is nothing asked about requests that did not fail, but how many they are? Then they need not be read to the end. The filter must
+ * be content with what comes first in a line. */
+static bool asks_for_failures_only(const struct analysis *a)
+{
+    static const uint64_t head =
+        LOG_BIT(timestamp) | LOG_BIT(level) | LOG_BIT(model) | LOG_BIT(provider) | LOG_BIT(status);
+    const struct analyze_sections *s = &a->show;
+    for (int i = 0; i < a->filter.count; i++)
+        if (!(head >> a->filter.rows[i].field & 1))
+            return false;
+    return s->errors && !s->performance && !s->tokens && !s->providers && !s->chains &&
+           !s->limits && !a->trace_id && !a->compares && !a->filter.slow_only &&
+           format != FORMAT_JSON;
+}
+
 /* Options into what they ask for. */
 static bool take_options(struct analysis *a, struct log_set *set, int argc, char **argv,
                          struct err *e)
@@ -266,6 +281,7 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
     if (timeline_text && !when_span(str_from(timeline_text), &a->step_us, e))
         return in_option("--timeline", e);
     take_filter(&a->filter);
+    a->failures_only = asks_for_failures_only(a);
     a->step_us = a->step_us ? a->step_us : choose_step_us(a, TIMELINE_POINTS);
     return true;
 }

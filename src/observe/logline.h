@@ -35,7 +35,8 @@ enum log_shape {
     LOG_SHAPE_OTHER,
     LOG_SHAPE_COUNT
 };
-enum line_status { LINE_READ, LINE_BLANK, LINE_BROKEN };
+/* HEAD: logline_read_failed passed over it. */
+enum line_status { LINE_READ, LINE_BLANK, LINE_BROKEN, LINE_HEAD };
 
 struct logline {
     uint64_t found; /* one bit a field: its member of `r` is set */
@@ -60,6 +61,11 @@ void logline_init(struct logline *l);
  * and CR around a line are passed over. *status is LINE_BROKEN for what is not one JSON object. */
 const char *logline_read(struct logline *l, const char *p, const char *end,
                          enum line_status *status);
+/* The same for who asks about failures only: a line of weir's own whose status says that the request did not fail is not read further than
+ * that (fields up to `status` are found), and its end is looked for. Whether the rest of such a line is sound nobody knows then; but a second
+ * status in it is noticed, and the line read whole. */
+const char *logline_read_failed(struct logline *l, const char *p, const char *end,
+                                enum line_status *status);
 static inline bool logline_has(const struct logline *l, uint64_t bits)
 {
     return (l->found & bits) == bits;

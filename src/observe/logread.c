@@ -88,10 +88,14 @@ static void take_lines(struct hand *h, struct chunk *c, const char *p, const cha
     const char *first = p;
     while (p < end) {
         enum line_status status;
-        const char *next = logline_read(&h->line, p, end, &status);
+        const char *next = r->take_head ? logline_read_failed(&h->line, p, end, &status)
+                                        : logline_read(&h->line, p, end, &status);
         struct str line = {p, (size_t)(next - p)};
         c->lines++;
-        if (LIKELY(status == LINE_READ)) {
+        if (status == LINE_HEAD) {
+            h->sum.heads++;
+            r->take_head(context, &h->line);
+        } else if (LIKELY(status == LINE_READ)) {
             h->sum.read[h->line.shape]++;
             r->take(context, &h->line, line);
         } else if (status == LINE_BLANK) {
@@ -282,6 +286,7 @@ static void sum_up(struct reading *g, const struct hand *hands, int count, struc
         sum->bytes += hands[i].sum.bytes;
         sum->blank += hands[i].sum.blank;
         sum->broken += hands[i].sum.broken;
+        sum->heads += hands[i].sum.heads;
         for (int s = 0; s < LOG_SHAPE_COUNT; s++)
             sum->read[s] += hands[i].sum.read[s];
     }

@@ -25,7 +25,7 @@ struct broken_line {
 struct logread_sum {
     uint64_t bytes;   /* unpacked, of the lines taken */
     uint64_t skipped; /* bytes of files that were not read, since the window does not need them */
-    uint64_t lines, blank, broken, read[LOG_SHAPE_COUNT];
+    uint64_t lines, blank, broken, heads, read[LOG_SHAPE_COUNT];
     int broken_kept;
     struct broken_line first_broken[LOGREAD_BROKEN_KEPT]; /* in the order of files and lines */
 };
@@ -39,6 +39,8 @@ struct logread {
                                    all the same. INT64_MIN and INT64_MAX: all of it */
     void **contexts; /* one a thread, for `take` */
     void (*take)(void *context, const struct logline *l, struct str line);
+    /* May be NULL. Else only failures are asked about: lines that logline_read_failed passed over come here, and are `heads`, not read. */
+    void (*take_head)(void *context, const struct logline *l);
     /* For a progress bar: called by one thread between blocks, with bytes of `total` (0: not known) done. May be NULL. */
     void (*progress)(void *arg, uint64_t done, uint64_t total);
     void *arg;

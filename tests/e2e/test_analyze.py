@@ -1,7 +1,9 @@
 """`weir analyze` against the slow reference (tests/reference) on generated logs with every trap."""
 
+import csv
 import datetime
 import gzip
+import io
 import itertools
 import json
 import pathlib
@@ -259,6 +261,24 @@ def test_tables_in_all_formats(log, tmp_path):
     assert "Prompt" in weir(path, "--tokens").stdout.decode()
     errors = weir(path, "--errors", "--top", "3").stdout.decode()
     assert "error.type" in errors and "more: --top" in errors
+
+
+@pytest.mark.parametrize("traps", [False, True])
+@pytest.mark.parametrize("args", [(), ("--model", "gpt-4o-mini")])
+def test_errors_alone_are_the_same_although_most_lines_are_passed_over(log, args, traps):
+    """Asked for --errors only, weir reads lines that did not fail no further than their status."""
+    path = log("weir", traps)
+    theirs = reference.analyze([path], model="gpt-4o-mini" if args else None)
+    text = weir(path, "--errors", "--format", "csv", "--top", "10000", *args).stdout.decode()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    mine = {tuple(row[f] or None for f in ("error.type", "provider", "model")): int(row["requests"])
+            for row in rows}
+    assert mine == {(e["type"], e["provider"], e["model"]): e["count"] for e in theirs["errors"]}
+    table = weir(path, "--errors", *args).stdout.decode()
+    total = theirs["total"]
+    assert "as far as their status" in table
+    if not traps:  # nobody looks whether a line that is passed over is sound behind its status
+        assert f"{total['requests']:,}: {total['failure']:,} failed" in table
 
 
 # ---- large files: only what a window needs is read ----

@@ -4,10 +4,11 @@
  *   - a line is read exactly where the scanner calls it a whole JSON object. But for two things the scanner is stricter in: it
  *     checks UTF-8, which the reader leaves to who shows a string, and it takes 256 levels, where the reader takes 1,000;
  *   - a line with a blank in front, which the template cannot take, gives the same fields and the same values;
+ *   - what logline_read_failed passes over is no failure, and ends where the line does;
  *   - strings lie inside the line, and decode;
  *   - the line after it begins behind its newline. */
 #include "base/json.h"
-#include "observe/logline.h"
+#include "observe/log_meaning.h"
 
 struct seen {
     enum line_status status;
@@ -80,11 +81,25 @@ static void same_record(const struct seen *a, const struct seen *b)
     }
 }
 
+static void check_head(const struct seen *whole, const char *copy, size_t n)
+{
+    struct seen head;
+    logline_init(&head.l);
+    ENSURE(logline_read_failed(&head.l, copy, copy + n, &head.status) == copy + n);
+    if (head.status != LINE_HEAD)
+        ENSURE(head.status == whole->status);
+    else if (whole->status == LINE_READ)
+        ENSURE(log_outcome_of(&whole->l) != LOG_OUTCOME_FAILURE);
+    else
+        ENSURE(whole->status == LINE_BROKEN);
+}
+
 static void check_line(const char *p, size_t n)
 {
     struct seen plain, walked;
     char *copy = with_slack(p, n, false), *blank = with_slack(p, n, true);
     read_copy(&plain, copy, n);
+    check_head(&plain, copy, n);
     int verdict = scanned(p, n);
     if (plain.status != LINE_BLANK && verdict >= 0)
         ENSURE((plain.status == LINE_READ) == (verdict == 1));

@@ -242,6 +242,55 @@ static void reads_what_record_write_writes(void **state)
     assert_text(LOG_request, l.r.request, "{\"messages\":[]}");
 }
 
+#define HEAD                                                                                       \
+    "{\"timestamp\":\"2026-11-24T01:49:00.123Z\",\"level\":\"INFO\",\"event\":\"request\","        \
+    "\"model\":\"m\",\"status\":\"success\""
+
+static void passes_over_what_did_not_fail(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        enum line_status status;
+    } rows[] = {
+        {HEAD "}", LINE_HEAD},
+        {HEAD ",\"latency_ms\":1,\"user\":\"a long enough one to need more than one step\"}",
+         LINE_HEAD},
+        {HEAD ",\"slow\":true,\"user\":\"status\",\"metadata\":{\"status\":\"failure\"}}",
+         LINE_HEAD},
+        {HEAD ",\"metadata\":{\"a\":1,\"status\":\"failure\",\"b\":[{\"c\":2,\"status\":3}]}}",
+         LINE_HEAD},
+        {HEAD ",\"user\":\"\\\"status\\\":\\\"failure\\\"\"}", LINE_HEAD},
+        {HEAD ",\"user\":\"gr\\u00fcn\",\"metadata\":{\"x\":1,\"st\\u0061tus\":1}}", LINE_HEAD},
+        /* A second status, whatever it is written as, is the one that counts. */
+        {HEAD ",\"status\":\"failure\"}", LINE_READ},
+        {HEAD ",\"latency_ms\":1, \"status\" :\"failure\"}", LINE_READ},
+        {HEAD ",\"user\":\"a long enough one to need more than one step\",\"status\":\"failure\"}",
+         LINE_READ},
+        {HEAD ",\"metadata\":{\"a\":\"}\"},\"status\":\"failure\"}", LINE_READ},
+        {HEAD ",\"st\\u0061tus\":\"failure\"}", LINE_READ},
+        {HEAD ",\"\\u0073\\u0074atus\":\"failure\"}", LINE_READ},
+        {HEAD ",\"statu\\u0073\":\"failure\"}", LINE_READ},
+        /* Not in weir's own order, or nothing is said. */
+        {"{\"status\":\"success\",\"timestamp\":\"2026-11-24T01:49:00.123Z\"}", LINE_READ},
+        {"{\"timestamp\":\"2026-11-24T01:49:00.123Z\",\"model\":\"m\"}", LINE_READ},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        enum line_status status;
+        size_t n = strlen(rows[i].text);
+        char *data = malloc(n + LOGLINE_SLACK);
+        memcpy(data, rows[i].text, n);
+        memset(data + n, 0, LOGLINE_SLACK);
+        data[n] = '\n';
+        logline_init(&l);
+        assert_ptr_equal(logline_read_failed(&l, data, data + n, &status), data + n);
+        if (status != rows[i].status)
+            fail_msg("%s: expected %d, got %d", rows[i].text, rows[i].status, status);
+        assert_int_equal(read_text(rows[i].text), LINE_READ);
+        free(data);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +303,7 @@ int main(void)
         cmocka_unit_test(tells_where_a_line_is_broken),
         cmocka_unit_test(survives_damage),
         cmocka_unit_test(reads_what_record_write_writes),
+        cmocka_unit_test(passes_over_what_did_not_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
