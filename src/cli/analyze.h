@@ -15,6 +15,14 @@
 
 #define ANALYZE_PARTS_MAX 16
 
+/* Which columns of the groups a table has. */
+enum analyze_section {
+    SECTION_OVERVIEW = 1,
+    SECTION_PERFORMANCE = 2,
+    SECTION_TOKENS = 4,
+    SECTION_ERRORS = 8
+};
+
 /* Sections of the report: a flag each. None of them: the overview. */
 struct analyze_sections {
     bool errors, performance, tokens, providers, chains, limits;
@@ -34,8 +42,9 @@ struct analysis {
     int by_count;
     int64_t step_us; /* of the timeline */
     struct analyze_sections show;
-    const char *trace_id; /* --trace; NULL: none */
-    int top;              /* rows of a table */
+    const char *trace_id;  /* --trace; NULL: none */
+    const char *html_path; /* --html; "-": standard output; NULL: no page */
+    int top;               /* rows of a table */
     int threads;
     bool
         failures_only; /* nothing is asked about requests that did not fail, but how many they are */
@@ -92,3 +101,8 @@ const char *analysis_field_name(enum log_field field);
 
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t);
 void analyze_write_json(const struct analysis *a, FILE *out);
+/* One table of the groups; with SECTION_ERRORS of what failed. */
+void analyze_write_section(const struct analysis *a, enum analyze_section section,
+                           const char *title, enum table_format format, const struct term *t);
+/* analyze_html.c: the page at html_path. The file is there when it is whole, not before; false: it could not be written (`e`). */
+MUST_USE bool analyze_write_page(const struct analysis *a, struct err *e);

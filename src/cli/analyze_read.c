@@ -99,7 +99,9 @@ static void add_views(struct rollup *r, const struct analysis *a)
     uint32_t all = (1u << SPREAD_COUNT) - 1;
     rollup_add_view(r, a->by_fields, a->by_count, 0, all)->exact = a->exact_max > 0;
     rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
-    rollup_add_view(r, NULL, 0, a->step_us, 0);
+    /* A page has plots of them over time. */
+    uint32_t over_time = a->html_path ? 1u << SPREAD_LATENCY | 1u << SPREAD_TTFT : 0;
+    rollup_add_view(r, NULL, 0, a->step_us, over_time);
 }
 
 static void rollup_start(struct rollup *r, const struct analysis *a, int64_t since_us,

@@ -1,7 +1,7 @@
 /* analyze_tables.c -- the analysis for people: a head that says what was read, the sum, a timeline, and tables.
  *
- * The terminal gets all of it. Markdown has no timeline; CSV is one table only, because a file of several is no CSV: the
- * errors where --errors asked for them, else the groups. */
+ * The terminal gets all of it. Markdown has what is no table as a block of code; CSV is one table only, because a file of
+ * several is no CSV: the errors where --errors asked for them, else the groups. */
 #include <math.h>
 #include <stdarg.h>
 
@@ -9,8 +9,9 @@
 #include "cli/analyze.h"
 #include "cli/graph.h"
 
-#define TIMELINE_ROWS   5
-#define TIMELINE_POINTS 400 /* more steps than that are no picture */
+#define TIMELINE_ROWS    5
+#define TIMELINE_POINTS  400 /* more steps than that are no picture */
+#define MARKDOWN_COLUMNS 100
 
 /* ---- views ---- */
 
@@ -67,13 +68,6 @@ static struct num show_tokens_per_s(double tokens_per_s)
 {
     return num_rate(tokens_per_s);
 }
-
-enum section {
-    SECTION_OVERVIEW = 1,
-    SECTION_PERFORMANCE = 2,
-    SECTION_TOKENS = 4,
-    SECTION_ERRORS = 8
-};
 
 struct column {
     const char *heading, *name;
@@ -178,6 +172,12 @@ static void write_view(const struct analysis *a, const struct rollup_view *v, un
     table_write(&t, format, term);
     table_fini(&t);
     mem_free(sorted);
+}
+
+void analyze_write_section(const struct analysis *a, enum analyze_section section,
+                           const char *title, enum table_format format, const struct term *t)
+{
+    write_view(a, section == SECTION_ERRORS ? a->errors : a->by, section, title, format, t);
 }
 
 /* ---- the head ---- */
@@ -348,6 +348,22 @@ static void title_of(const struct rollup_view *v, char *out, size_t out_bytes)
                               record_fields[v->fields[i]].name);
 }
 
+/* All that is no table. In Markdown it is a block of code: lines stay lines, and what strangers wrote is no markup. No line
+ * begins with what they wrote, so none can end the block. */
+static void write_summary(const struct analysis *a, enum table_format format, const struct term *t)
+{
+    struct term plain = {.out = t->out, .utf8 = true, .columns = MARKDOWN_COLUMNS};
+    bool is_markdown = format == TABLE_MARKDOWN;
+    t = is_markdown ? &plain : t;
+    fputs(is_markdown ? "```text\n" : "", t->out);
+    write_reading(a, t);
+    write_rejects(a, t);
+    write_sum(a, t);
+    if (analysis_is_overview(a))
+        write_timeline(a, t);
+    fputs(is_markdown ? "```\n" : "", t->out);
+}
+
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t)
 {
     char title[128];
@@ -358,11 +374,7 @@ void analyze_write_tables(const struct analysis *a, enum table_format format, co
                    a->show.errors ? SECTION_ERRORS : section_of(a), title, format, t);
         return;
     }
-    write_reading(a, t);
-    write_rejects(a, t);
-    write_sum(a, t);
-    if (format == TABLE_TERMINAL && overview)
-        write_timeline(a, t);
+    write_summary(a, format, t);
     if (overview || a->show.performance || a->show.tokens) {
         fputc('\n', t->out);
         write_view(a, a->by, section_of(a), title, format, t);

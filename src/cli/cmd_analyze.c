@@ -18,12 +18,14 @@
 #define DEFAULT_LOG     "/var/log/litellm/requests.log"
 #define DEFAULT_LOG_2   "./requests.log" /* where weir serve writes when it may not write there */
 #define TIMELINE_POINTS 60
+#define PAGE_POINTS     100 /* a page has more room */
+#define PAGE_STEPS_KEPT 2000
 
 enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV, FORMAT_MARKDOWN };
 static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
 
 static const char *since_text, *until_text, *last_text, *compare_text, *timeline_text, *by_text,
-    *export_path;
+    *export_path, *html_path;
 static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
 static struct analyze_sections show;
 static const char *trace_id;
@@ -53,6 +55,7 @@ static const struct option_row rows[] = {
     {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
     {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to a file instead"},
     {.name = "--exact", .type = OPT_INT, .into = &exact_max, .min = 0, .max = INT64_C(1) << 40, .value = "N", .help = "requests up to which percentiles of latency are exact, at 4 bytes each; with more they are within 0.4 % (default 50000000)"},
+    {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "write a page with plots, too; - is standard output, which then has nothing else"},
     {.name = "--threads", .type = OPT_INT, .into = &threads, .min = 1, .max = LOGREAD_THREADS_MAX, .value = "N", .help = "threads that read (default: one a core)"},
     {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
 };
@@ -197,28 +200,69 @@ static void take_filter(struct log_filter *f)
         take_status(f);
 }
 
+static bool page_is_stdout(void)
+{
+    return html_path && strcmp(html_path, "-") == 0;
+}
+
 /* ---- the timeline's step ---- */
 
-static int64_t choose_step_us(const struct analysis *a, int points)
+/* From the first stamp to the last, as far as the window goes; -1: not known before all is read. */
+static int64_t range_us(const struct analysis *a)
 {
-    static const int64_t steps_s[] = {1,    5,    10,       30,       60,        300,   600,
-                                      1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600, 86400, 7 * 86400};
     int64_t first_us = INT64_MAX, last_us = INT64_MIN, from_us, to_us;
     for (size_t i = 0; i < a->path_count; i++) {
         /* Standard input can be read once only. */
         if (strcmp(a->paths[i], "-") == 0 || !log_range(a->paths[i], &from_us, &to_us))
-            return 3600 * INT64_C(1000000);
+            return -1;
         first_us = MIN(first_us, from_us);
         last_us = MAX(last_us, to_us);
     }
-    int64_t range_s = (MIN(last_us, a->until_us) - MAX(first_us, a->since_us)) / 1000000;
+    return MAX(MIN(last_us, a->until_us) - MAX(first_us, a->since_us), INT64_C(0));
+}
+
+static int64_t choose_step_us(int64_t us, int points)
+{
+    static const int64_t steps_s[] = {1,        5,        10,        30,    60,       120,
+                                      300,      600,      900,       1800,  3600,     7200,
+                                      3 * 3600, 6 * 3600, 12 * 3600, 86400, 7 * 86400};
+    if (us < 0)
+        return 3600 * INT64_C(1000000);
     for (size_t i = 0; i < COUNT(steps_s); i++)
-        if (range_s / steps_s[i] < points)
+        if (us / 1000000 / steps_s[i] < points)
             return steps_s[i] * 1000000;
     return 30 * 86400 * INT64_C(1000000);
 }
 
+/* For a page a step holds histograms: there are not to be more than memory is for. */
+static bool take_step(struct analysis *a, struct err *e)
+{
+    char least[WHEN_TEXT_BYTES];
+    int64_t us = range_us(a);
+    if (!timeline_text) {
+        a->step_us = choose_step_us(us, html_path ? PAGE_POINTS : TIMELINE_POINTS);
+        return true;
+    }
+    if (!when_span(str_from(timeline_text), &a->step_us, e))
+        return in_option("--timeline", e);
+    if (!html_path || us / a->step_us < PAGE_STEPS_KEPT)
+        return true;
+    when_span_text(choose_step_us(us, PAGE_STEPS_KEPT), least, sizeof least);
+    return err_set(e, "--timeline %s: with --html there can be %d steps: expected at least %s",
+                   timeline_text, PAGE_STEPS_KEPT, least);
+}
+
 /* ---- the command ---- */
+
+/* Two reports into one stream are neither. */
+static bool check_outputs(struct err *e)
+{
+    return !page_is_stdout() || export_path || format == FORMAT_TABLE ||
+           err_set(e,
+                   "--format %s: standard output is the page's (--html -): give one of them a "
+                   "file, with --html FILE or --export FILE",
+                   formats[format]);
+}
 
 static int usage(const struct err *e)
 {
@@ -250,6 +294,17 @@ static int write_report(const struct analysis *a)
     return failed ? EXIT_UNREACHABLE : EXIT_GOOD;
 }
 
+/* The page and the report; the report not where the page has its place. */
+static int write_all(const struct analysis *a)
+{
+    struct err e = {0};
+    bool page_failed = a->html_path && !analyze_write_page(a, &e);
+    if (page_failed)
+        fprintf(stderr, "weir analyze: %s\n", e.text);
+    int exit_status = page_is_stdout() && !export_path ? EXIT_GOOD : write_report(a);
+    return page_failed ? EXIT_UNREACHABLE : exit_status;
+}
+
 static void on_interrupt(int number)
 {
     (void)number;
@@ -267,7 +322,7 @@ static bool asks_for_failures_only(const struct analysis *a)
         if (!(head >> a->filter.rows[i].field & 1))
             return false;
     return s->errors && !s->performance && !s->tokens && !s->providers && !s->chains &&
-           !s->limits && !a->trace_id && !a->compares && !a->filter.slow_only &&
+           !s->limits && !a->trace_id && !a->compares && !a->filter.slow_only && !a->html_path &&
            format != FORMAT_JSON;
 }
 
@@ -276,13 +331,10 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
                          struct err *e)
 {
     if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) ||
-        !take_files(a, set, argc, argv, e))
+        !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e))
         return false;
-    if (timeline_text && !when_span(str_from(timeline_text), &a->step_us, e))
-        return in_option("--timeline", e);
     take_filter(&a->filter);
     a->failures_only = asks_for_failures_only(a);
-    a->step_us = a->step_us ? a->step_us : choose_step_us(a, TIMELINE_POINTS);
     return true;
 }
 
@@ -293,6 +345,7 @@ static int run(int argc, char **argv)
     struct analysis a = {.now_us = clock_real_us(),
                          .show = show,
                          .trace_id = trace_id,
+                         .html_path = html_path,
                          .top = (int)top,
                          .exact_max = exact_max,
                          .threads = threads > 0 ? (int)threads : logread_threads()};
@@ -306,7 +359,7 @@ static int run(int argc, char **argv)
     bool ok = analyze_read(&a, &e);
     if (!ok)
         fprintf(stderr, "weir analyze: %s\n", e.text);
-    int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_report(&a);
+    int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_all(&a);
     analyze_free(&a);
     log_set_close(&set);
     return !ok && exit_status == EXIT_GOOD ? EXIT_UNREACHABLE : exit_status;

@@ -8,6 +8,7 @@
 #include "cli/table.h"
 
 #include "base/buf.h"
+#include "cli/html.h"
 
 struct export
 {
@@ -47,20 +48,6 @@ static struct str markdown_text(struct export *e, struct str text)
         if (strchr("\\`*_[]<>&~|", safe.p[i]))
             put(e, "\\", 1);
         put(e, &safe.p[i], 1);
-    }
-    return buf_str(&e->escaped);
-}
-
-/* HTML Living Standard section 13.1.2: what must be escaped in text and in quoted attributes. */
-static struct str html_text(struct export *e, struct str text)
-{
-    static const char *const entities[256] = {
-        ['&'] = "&amp;", ['<'] = "&lt;", ['>'] = "&gt;", ['"'] = "&quot;", ['\''] = "&#39;"};
-    struct str safe = made_safe(e, text);
-    buf_clear(&e->escaped);
-    for (size_t i = 0; i < safe.n; i++) {
-        const char *entity = entities[(unsigned char)safe.p[i]];
-        put(e, entity ? entity : &safe.p[i], entity ? strlen(entity) : 1);
     }
     return buf_str(&e->escaped);
 }
@@ -203,7 +190,7 @@ static void write_csv(struct export *e)
 static void html_element(struct export *e, const char *open, struct str text, const char *close)
 {
     fputs(open, e->out);
-    print_str(e->out, html_text(e, text));
+    html_put(e->out, text);
     fputs(close, e->out);
 }
 
@@ -224,7 +211,7 @@ static void html_cell(struct export *e, const char *name, size_t column, enum te
     bool right = e->t->columns[column].align == ALIGN_RIGHT;
     fprintf(e->out, "<%s%s style=\"text-align:%s\">", name, classes[style],
             right ? "right" : "left");
-    print_str(e->out, html_text(e, text));
+    html_put(e->out, text);
     fprintf(e->out, "</%s>", name);
 }
 

@@ -113,3 +113,16 @@ uint64_t histogram_quantile(const struct histogram *h, double quantile)
     find_rank(h, rank, &octave, &sub, &below);
     return MAX(MIN(middle_of(octave, sub), h->max), h->min);
 }
+
+void histogram_bands(const struct histogram *h, const uint64_t *begins, size_t count, uint64_t *out)
+{
+    size_t band = 0;
+    memset(out, 0, count * sizeof *out);
+    for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++) {
+        for (unsigned s = 0; h->octaves[o] && s < SUBS; s++) {
+            while (band + 1 < count && begins[band + 1] <= middle_of(o, s))
+                band++;
+            out[band] += h->octaves[o][s];
+        }
+    }
+}

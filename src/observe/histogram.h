@@ -29,3 +29,7 @@ struct histogram_bucket {
     uint64_t low, high, count, below;
 };
 struct histogram_bucket histogram_bucket(const struct histogram *h, uint64_t rank);
+/* How many values lie in each of `count` bands, which begin at `begins`, ascending; the first has all that is below it, too, and the last all
+ * above. A bucket counts where its middle is. */
+void histogram_bands(const struct histogram *h, const uint64_t *begins, size_t count,
+                     uint64_t *out);
