@@ -10,6 +10,7 @@
 #define LOG_SEEN_FIRST_TOKEN UINT64_C(8)  /* completionStartTime */
 #define LOG_SEEN_GROUP       UINT64_C(16) /* model_group */
 #define LOG_SEEN_MESSAGE     UINT64_C(32) /* message at the top: json_logs */
+#define LOG_SEEN_EMPTY       UINT64_C(64) /* some text is "" */
 
 /* The objects whose keys mean something. */
 enum log_place {

@@ -89,15 +89,51 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-static inline const char *take_digits(const char *p, struct number *n, bool fraction)
+static const uint64_t powers[] = {1,
+                                  10,
+                                  100,
+                                  1000,
+                                  10000,
+                                  100000,
+                                  1000000,
+                                  10000000,
+                                  100000000,
+                                  1000000000,
+                                  10000000000,
+                                  100000000000,
+                                  1000000000000,
+                                  10000000000000,
+                                  100000000000000,
+                                  1000000000000000,
+                                  10000000000000000,
+                                  100000000000000000,
+                                  1000000000000000000};
+
+/* Digits past the 18th only count. */
+static COLD const char *cross_digits(const char *p, struct number *n, bool fraction)
 {
     for (; is_digit(*p); p++) {
-        if (LIKELY(n->digits < 100000000000000000u)) {
+        if (n->digits < 100000000000000000u) {
             n->digits = n->digits * 10 + (unsigned)(*p - '0');
             n->exponent -= fraction;
         } else {
             n->exponent += !fraction;
         }
+    }
+    return p;
+}
+
+static inline const char *take_digits(const char *p, struct number *n, bool fraction)
+{
+    for (unsigned count = 8; count == 8; p += count) {
+        uint64_t word = digits_load(p);
+        count = digits_leading(word);
+        if (count == 0)
+            return p;
+        if (UNLIKELY(n->digits >= 10000000000))
+            return cross_digits(p, n, fraction);
+        n->digits = n->digits * powers[count] + digits_value(word, count);
+        n->exponent -= fraction ? (int)count : 0;
     }
     return p;
 }
@@ -133,26 +169,6 @@ static inline const char *take_number(const char *p, struct number *n)
     }
     return UNLIKELY((*p | 0x20) == 'e') ? take_exponent(p + 1, n) : p;
 }
-
-static const uint64_t powers[] = {1,
-                                  10,
-                                  100,
-                                  1000,
-                                  10000,
-                                  100000,
-                                  1000000,
-                                  10000000,
-                                  100000000,
-                                  1000000000,
-                                  10000000000,
-                                  100000000000,
-                                  1000000000000,
-                                  10000000000000,
-                                  100000000000000,
-                                  1000000000000000,
-                                  10000000000000000,
-                                  100000000000000000,
-                                  1000000000000000000};
 
 static double number_double(const struct number *n)
 {
@@ -245,12 +261,13 @@ static const char *value_TIME_slow(struct logline *l, const char *p, uint64_t bi
         text = (struct str){decoded, json_unescape(text, decoded, sizeof decoded)};
     if (!stamp_slow(l, text, us))
         return end + 1; /* a string, and no stamp: not there */
+    if (*us < 0) /* nobody logged before 1970 */
+        return end + 1;
+    l->found |= bit;
     if (text.n == CLOCK_RFC3339_BYTES && text.p[text.n - 1] == 'Z') {
         memcpy(l->day, text.p, sizeof l->day);
-        l->day_us = *us - (*us % 86400000000 + 86400000000) % 86400000000;
+        l->day_us = *us - *us % 86400000000;
     }
-    if (*us >= 0) /* nobody logged before 1970 */
-        l->found |= bit;
     return end + 1;
 }
 

@@ -6,9 +6,9 @@
  *              run of "is this key next? then take its value": a comparison a field and no table. Nothing is skipped
  *              unread, so that what follows the last field must be the line's end, and a key that comes twice or out
  *              of order is noticed.
- *   walker     everything else: any order, blanks, escapes in keys, other people's shapes. Keys are found by a hash of
- *              length and two letters (log_keys.c); values nobody asked for are crossed with regard to depth. A key
- *              that comes twice counts as its last.
+ *   walker     everything else: any order, blanks, escapes in keys, other people's shapes. The order of keys is
+ *              learned (log_order.h); one that comes where it did not before is found by a hash of length and two letters
+ *              (log_keys.c). Values nobody asked for are crossed with regard to depth. A key that comes twice counts as its last.
  *
  * A line that leaves the template begins again in the walker, and one that fails there is broken: the place told is the
  * walker's. Strings end at a quote, and neither at a newline nor at any other control byte: so the newline that ends
@@ -95,7 +95,9 @@ static const char *take_value(struct logline *l, const char *p, const struct log
     switch ((enum log_take)k->take) {
     case TAKE_TIME: return value_TIME(l, p, bit, member);
     case TAKE_TEXT:
-    case TAKE_STR: return value_STR(l, p, bit, member);
+    case TAKE_STR:
+        l->seen |= p[0] == '"' && p[1] == '"' ? LOG_SEEN_EMPTY : 0;
+        return value_STR(l, p, bit, member);
     case TAKE_INT: return value_INT(l, p, bit, member);
     case TAKE_MS: return value_MS(l, p, bit, member);
     case TAKE_USD: return value_USD(l, p, bit, member);
@@ -160,32 +162,44 @@ static const char *walk_key(const char *p, enum log_place place, const struct lo
     return end + 1;
 }
 
+/* p is behind '{' or ','. Returns where the next value begins; *k is what it means. */
+static const char *walk_to_value(struct logline *l, const char *p, enum log_place place,
+                                 const struct log_key **k)
+{
+    const char *from = p = skip_blanks(p);
+    if (*p != '"' || !(p = walk_key(p, place, k)))
+        return broken(l, from, "a key in quotes");
+    p = skip_blanks(p);
+    return *p == ':' ? skip_blanks(p + 1) : broken(l, p, "a colon behind the key");
+}
+
 /* p is at '{', which is the line's bracket number `depth`. Returns the byte behind the matching '}', or NULL. Recursion is as deep
  * as log_keys.c's places nest. */
 static const char *walk_object(struct logline *l, const char *p, enum log_place place, size_t depth)
 {
-    const struct log_key *k;
-    p = skip_blanks(p + 1);
-    if (*p == '}')
-        return p + 1;
-    for (;;) {
-        const char *from = p;
-        if (*p != '"' || !(p = walk_key(p, place, &k)))
-            return broken(l, from, "a key in quotes");
-        p = skip_blanks(p);
-        if (*p != ':')
-            return broken(l, p, "a colon behind the key");
-        from = p = skip_blanks(p + 1);
+    unsigned at = place; /* the step of log_order.h */
+    const char *from = skip_blanks(p + 1);
+    if (*from == '}')
+        return from + 1;
+    do {
+        const struct log_key *k;
+        unsigned step = log_order_next(&l->order, at, from = ++p);
+        if (LIKELY(step)) {
+            k = l->order.steps[step].key;
+            p = skip_blanks(p + l->order.steps[step].bytes); /* there were none, last time */
+        } else {
+            if (!(p = walk_to_value(l, p, place, &k)))
+                return NULL;
+            step = log_order_learn(&l->order, at, place, from, (size_t)(p - from), k);
+        }
+        at = step;
+        from = p;
         p = walk_value(l, p, k, depth);
         if (!p)
             return broken(l, from, "a value");
         p = skip_blanks(p);
-        if (*p == '}')
-            return p + 1;
-        if (*p != ',')
-            return broken(l, p, "',' or '}' behind the value");
-        p = skip_blanks(p + 1);
-    }
+    } while (*p == ',');
+    return *p == '}' ? p + 1 : broken(l, p, "',' or '}' behind the value");
 }
 
 /* LiteLLM writes "" for what it does not know. */
@@ -235,7 +249,8 @@ static void settle_payload(struct logline *l)
         if (memchr(l->group.p, '\\', l->group.n))
             l->escaped |= LOG_BIT(model);
     }
-    forget_empty(l);
+    if (l->seen & LOG_SEEN_EMPTY)
+        forget_empty(l);
     if (l->seen & LOG_SEEN_END) {
         r->timestamp = l->end_us;
         l->found |= LOG_BIT(timestamp);

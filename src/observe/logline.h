@@ -8,6 +8,7 @@
  * Threads: a struct logline belongs to one thread; functions are otherwise pure. */
 #pragma once
 
+#include "observe/log_order.h"
 #include "observe/record.h"
 
 #define LOGLINE_SLACK 64
@@ -54,6 +55,7 @@ struct logline {
     char day[11];
     int64_t day_us;
     char words[4][16]; /* decoded words of fixed vocabularies */
+    struct log_order order;
 };
 
 void logline_init(struct logline *l);
