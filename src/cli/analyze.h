@@ -29,6 +29,7 @@ struct analyze_sections {
 };
 
 struct analyze_part;
+struct thresholds;
 
 struct analysis {
     /* What was asked for. */
@@ -38,7 +39,7 @@ struct analysis {
     int64_t now_us, since_us, until_us; /* the window; INT64_MIN, INT64_MAX: open */
     bool compares;                      /* --compare-with: with this one */
     int64_t other_since_us, other_until_us;
-    enum log_field by_fields[ROLLUP_FIELDS_MAX];
+    struct log_ref by_refs[ROLLUP_FIELDS_MAX];
     int by_count;
     int64_t step_us; /* of the timeline */
     struct analyze_sections show;
@@ -56,6 +57,7 @@ struct analysis {
     const struct rollup_view *by, *errors, *times;
     struct rollup_group *total;
     struct rollup other;            /* of the window that is compared with: the same views */
+    struct thresholds *thresholds;  /* --fail-if, measured; NULL: none */
     void *parts[ANALYZE_PARTS_MAX]; /* state of each row of analyze_parts; NULL: not wanted */
     double seconds;                 /* it took */
     bool cut_short;                 /* by Ctrl-C */
@@ -98,6 +100,16 @@ void analyze_stop(void);
 struct rollup_group **analysis_sorted(const struct rollup_view *v);
 /* What a field is called in reports: its key in a line of the log. */
 const char *analysis_field_name(enum log_field field);
+
+/* The counts of a group, by their names in JSON and --fail-if. */
+struct analysis_count {
+    const char *name;
+    enum rollup_count count;
+};
+extern const struct analysis_count analysis_counts[];
+extern const size_t analysis_count_count;
+/* A member of JSON that is called as the reference is. */
+void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str value);
 
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t);
 void analyze_write_json(const struct analysis *a, FILE *out);

@@ -113,6 +113,11 @@ static void write_filter(const struct page *p)
                 num_ms((double)f->slow_us).text);
     else if (f->slow_only)
         fprintf(p->out, "%sthe mark slow", f->count ? ", " : "");
+    if (f->where) {
+        fprintf(p->out, "%s<code>", f->count || f->slow_only ? ", " : "");
+        html_put(p->out, log_where_text(f->where));
+        fputs("</code>", p->out);
+    }
     fputs("</p>\n", p->out);
 }
 

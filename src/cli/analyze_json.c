@@ -2,12 +2,13 @@
  * numbers are plain, times in ms, money in USD; a value that is not known is null. */
 #include <math.h>
 
-#include "cli/analyze.h"
+#include "base/json.h"
+#include "cli/thresholds.h"
 
 /* ---- groups ---- */
 
 // clang-format off
-static const struct { const char *name; enum rollup_count count; } counts[] = {
+const struct analysis_count analysis_counts[] = {
     {"requests", ROLLUP_REQUESTS},
     {"success", ROLLUP_SUCCESS},
     {"failure", ROLLUP_FAILURE},
@@ -26,6 +27,7 @@ static const struct { const char *name; enum rollup_count count; } counts[] = {
     {"estimated", ROLLUP_ESTIMATED},
     {"unpriced", ROLLUP_UNPRICED},
 };
+const size_t analysis_count_count = COUNT(analysis_counts);
 static const struct { const char *name; enum rollup_spread spread; } spreads[] = {
     {"latency_ms", SPREAD_LATENCY},
     {"ttft_ms", SPREAD_TTFT},
@@ -59,8 +61,8 @@ static void put_spread(struct json_out *j, const char *name, const struct rollup
 
 static void put_group_body(struct json_out *j, const struct rollup_group *g)
 {
-    for (size_t i = 0; i < COUNT(counts); i++)
-        json_count(j, counts[i].name, g->counts[counts[i].count]);
+    for (size_t i = 0; i < analysis_count_count; i++)
+        json_count(j, analysis_counts[i].name, g->counts[analysis_counts[i].count]);
     uint64_t requests = g->counts[ROLLUP_REQUESTS];
     json_number(j, "error_rate",
                 requests ? (double)g->counts[ROLLUP_FAILURE] / (double)requests : NAN, "%.6f");
@@ -72,6 +74,15 @@ static void put_group_body(struct json_out *j, const struct rollup_group *g)
         put_spread(j, spreads[i].name, g, spreads[i].spread);
 }
 
+/* A name that was given with --by may have anything in it. */
+void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str value)
+{
+    char name[6 * LOG_REF_NAME_BYTES + 2];
+    size_t n = json_escape(name, sizeof name - 1, str_from(by->name));
+    name[n - 1] = '\0'; /* without its quotes: json_text writes them */
+    json_text(j, name + 1, value);
+}
+
 static void put_keys(struct json_out *j, const struct rollup_view *v, const struct rollup_group *g)
 {
     int at = 0;
@@ -79,7 +90,7 @@ static void put_keys(struct json_out *j, const struct rollup_view *v, const stru
     if (v->bucket_us > 0 && str_to_i64(g->values[at++], &start_us))
         json_stamp(j, "start", start_us);
     for (int i = 0; i < v->field_count; i++)
-        json_text(j, analysis_field_name(v->fields[i]), g->values[at++]);
+        analysis_put_key(j, &v->fields[i], g->values[at++]);
 }
 
 static void put_view(struct json_out *j, const char *name, const struct rollup_view *v)
@@ -156,6 +167,8 @@ void analyze_write_json(const struct analysis *a, FILE *out)
     put_view(&j, "groups", a->by);
     put_view(&j, "errors", a->errors);
     put_view(&j, "timeline", a->times);
+    if (a->thresholds)
+        thresholds_write_json(a->thresholds, &j, "thresholds");
     for (size_t i = 0; i < analyze_part_count; i++)
         if (a->parts[i])
             analyze_parts[i]->write_json(a, a->parts[i], &j);

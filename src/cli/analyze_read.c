@@ -97,11 +97,14 @@ static void add_views(struct rollup *r, const struct analysis *a)
 {
     static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
     uint32_t all = (1u << SPREAD_COUNT) - 1;
-    rollup_add_view(r, a->by_fields, a->by_count, 0, all)->exact = a->exact_max > 0;
+    struct rollup_view *by = rollup_add_view_by(r, a->by_refs, a->by_count, 0, all);
+    by->exact = a->exact_max > 0;
     rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
     /* A page has plots of them over time. */
     uint32_t over_time = a->html_path ? 1u << SPREAD_LATENCY | 1u << SPREAD_TTFT : 0;
     rollup_add_view(r, NULL, 0, a->step_us, over_time);
+    if (by->tag_at >= 0) /* groups that overlap do not add up to all */
+        rollup_add_view(r, NULL, 0, 0, all)->exact = by->exact;
 }
 
 static void rollup_start(struct rollup *r, const struct analysis *a, int64_t since_us,
@@ -154,7 +157,7 @@ static void settle(struct analysis *a, const struct share *s)
     a->by = &a->rollup.views[0];
     a->errors = &a->rollup.views[1];
     a->times = &a->rollup.views[2];
-    a->total = rollup_total(a->by);
+    a->total = rollup_total(a->by->tag_at >= 0 ? &a->rollup.views[3] : a->by);
     add_passed(a->total, &s->passed);
     a->cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
 }

@@ -155,7 +155,7 @@ static void write_view(const struct analysis *a, const struct rollup_view *v, un
     struct table t;
     size_t fields = (size_t)v->field_count, shown = MIN(v->group_count, (size_t)a->top);
     for (size_t i = 0; i < fields; i++)
-        heads[i] = (struct table_column){record_fields[v->fields[i]].name, ALIGN_LEFT, NULL};
+        heads[i] = (struct table_column){v->fields[i].name, ALIGN_LEFT, NULL};
     size_t count = pick_columns(section, heads + fields, picked);
     struct rollup_group **sorted = analysis_sorted(v);
     table_init(&t, heads, fields + count);
@@ -344,8 +344,9 @@ static void title_of(const struct rollup_view *v, char *out, size_t out_bytes)
 {
     size_t n = (size_t)snprintf(out, out_bytes, "By ");
     for (int i = 0; i < v->field_count && n < out_bytes; i++)
-        n += (size_t)snprintf(out + n, out_bytes - n, "%s%s", i ? ", " : "",
-                              record_fields[v->fields[i]].name);
+        n += (size_t)snprintf(out + n, out_bytes - n, "%s%s", i ? ", " : "", v->fields[i].name);
+    if (v->tag_at >= 0 && n < out_bytes)
+        snprintf(out + n, out_bytes - n, " (a request counts once for each of its tags)");
 }
 
 /* All that is no table. In Markdown it is a block of code: lines stay lines, and what strangers wrote is no markup. No line
@@ -366,7 +367,7 @@ static void write_summary(const struct analysis *a, enum table_format format, co
 
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t)
 {
-    char title[128];
+    char title[3 * LOG_REF_NAME_BYTES + 128];
     bool overview = analysis_is_overview(a);
     title_of(a->by, title, sizeof title);
     if (format == TABLE_CSV) {

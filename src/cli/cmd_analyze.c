@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/when.h"
 #include "cli/command.h"
+#include "cli/thresholds.h"
 #include "observe/log_filter.h"
 #include "observe/log_range.h"
 #include "observe/log_seek.h"
@@ -28,7 +29,9 @@ static const char *since_text, *until_text, *last_text, *compare_text, *timeline
     *export_path, *html_path;
 static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
 static struct analyze_sections show;
-static const char *trace_id;
+static const char *trace_id, *where_text;
+static struct log_where *where;
+static const char *fail_if_text;
 static int format = FORMAT_TABLE, color = COLOR_AUTO;
 static int64_t top = 10, threads, slow_ms, exact_max = 50000000;
 
@@ -38,7 +41,7 @@ static const struct option_row rows[] = {
     {.name = "--performance", .type = OPT_FLAG, .into = &show.performance, .help = "latency, time to first token, tokens a second, overhead"},
     {.name = "--tokens", .type = OPT_FLAG, .into = &show.tokens, .help = "tokens and cost"},
     {.name = "--cost", .type = OPT_FLAG, .into = &show.tokens, .help = "the same as --tokens"},
-    {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these fields of the record (default model,provider; see docs/log.md)"},
+    {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these: fields of the record (docs/log.md), metadata.NAME, tag (default model,provider)"},
     {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
     {.name = "--last", .type = OPT_STR, .into = &last_text, .value = "SPAN", .help = "the same as --since SPAN: 15m, 2h, 7d"},
@@ -50,6 +53,8 @@ static const struct option_row rows[] = {
     {.name = "--status", .type = OPT_STR, .into = &status, .value = "STATUS", .help = "only success, failure or cancelled; or a status sent to the client: 429, 5xx"},
     {.name = "--level", .type = OPT_STR, .into = &level, .value = "LEVEL", .help = "only INFO, WARNING or ERROR"},
     {.name = "--slow", .type = OPT_INT, .into = &slow_ms, .min = 1, .max = INT64_MAX, .value = "MS", .help = "only requests that took at least this long"},
+    {.name = "--where", .type = OPT_STR, .into = &where_text, .value = "EXPRESSION", .help = "only what this is true of: 'latency_ms > 2s and provider = ollama'"},
+    {.name = "--fail-if", .type = OPT_STR, .into = &fail_if_text, .value = "BOUNDS", .help = "exit with 1 when one holds: 'error_rate > 5%, p95 > 5s, any error_rate > 20% and requests > 100'"},
     {.name = "--timeline", .type = OPT_STR, .into = &timeline_text, .value = "SPAN", .help = "length of a step of the timeline: 1m, 5m, 1h (default: what fits)"},
     {.name = "--top", .type = OPT_INT, .into = &top, .min = 1, .max = 100000, .value = "N", .help = "rows of each table"},
     {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
@@ -69,28 +74,21 @@ static const struct option_row *options(size_t *count)
 
 /* ---- options into what they ask for ---- */
 
-static bool find_field(struct str name, enum log_field *field, struct err *e)
+static bool in_option(const char *option, struct err *e)
 {
-    const char *nearest = "model";
-    int best = 100;
-    for (size_t i = 0; i < record_field_count; i++) {
-        struct str known = str_from(record_fields[i].name);
-        enum record_kind kind = record_fields[i].kind;
-        bool groups = kind == RECORD_STR || kind == RECORD_INT || kind == RECORD_BOOL;
-        if (groups && str_eq(known, name)) {
-            *field = (enum log_field)i;
-            return true;
-        }
-        int distance = str_distance(known, name);
-        if (groups && distance < best) {
-            best = distance;
-            nearest = record_fields[i].name;
-        }
-    }
-    return err_set(e,
-                   "--by: expected fields of the record that are texts or whole numbers, got "
-                   "\"%.*s\"; did you mean %s?",
-                   STR_ARG(name), nearest);
+    char text[sizeof e->text];
+    snprintf(text, sizeof text, "%s: %.480s", option, e->text);
+    memcpy(e->text, text, sizeof text);
+    return false;
+}
+
+static bool take_ref(struct str name, struct log_ref *ref, struct err *e)
+{
+    if (!log_ref_parse(ref, name, e))
+        return in_option("--by", e);
+    return log_ref_groups(ref) ||
+           err_set(e, "--by: expected texts, whole numbers, flags, metadata.NAME or tag, got %s",
+                   ref->name);
 }
 
 static bool take_by(struct analysis *a, struct err *e)
@@ -101,18 +99,10 @@ static bool take_by(struct analysis *a, struct err *e)
         if (a->by_count == ROLLUP_FIELDS_MAX - 1)
             return err_set(e, "--by: expected at most %d fields, got \"%s\"", ROLLUP_FIELDS_MAX - 1,
                            by_text);
-        if (!find_field(name, &a->by_fields[a->by_count++], e))
+        if (!take_ref(name, &a->by_refs[a->by_count++], e))
             return false;
     }
     return a->by_count > 0 || err_set(e, "--by: expected a field, such as model");
-}
-
-static bool in_option(const char *option, struct err *e)
-{
-    char text[sizeof e->text];
-    snprintf(text, sizeof text, "%s: %.480s", option, e->text);
-    memcpy(e->text, text, sizeof text);
-    return false;
 }
 
 static bool take_window(struct analysis *a, struct err *e)
@@ -198,6 +188,20 @@ static void take_filter(struct log_filter *f)
     log_filter_add(f, LOG_level, level);
     if (status)
         take_status(f);
+}
+
+static bool take_where(struct analysis *a, struct err *e)
+{
+    if (where_text)
+        a->filter.where = where = log_where_parse(str_from(where_text), a->now_us, e);
+    return !where_text || where || in_option("--where", e);
+}
+
+static bool take_thresholds(struct analysis *a, struct err *e)
+{
+    if (fail_if_text)
+        a->thresholds = thresholds_parse(str_from(fail_if_text), a->by_refs, a->by_count, e);
+    return !fail_if_text || a->thresholds || in_option("--fail-if", e);
 }
 
 static bool page_is_stdout(void)
@@ -305,6 +309,17 @@ static int write_all(const struct analysis *a)
     return page_failed ? EXIT_UNREACHABLE : exit_status;
 }
 
+/* False: one of the thresholds holds, and was told. */
+static bool passes(const struct analysis *a)
+{
+    struct term t;
+    if (!a->thresholds || !thresholds_check(a->thresholds, a))
+        return true;
+    term_init(&t, stderr, (enum color_mode)color);
+    thresholds_write(a->thresholds, &t);
+    return false;
+}
+
 static void on_interrupt(int number)
 {
     (void)number;
@@ -318,6 +333,8 @@ static bool asks_for_failures_only(const struct analysis *a)
     static const uint64_t head =
         LOG_BIT(timestamp) | LOG_BIT(level) | LOG_BIT(model) | LOG_BIT(provider) | LOG_BIT(status);
     const struct analyze_sections *s = &a->show;
+    if (a->filter.where || a->thresholds)
+        return false;
     for (int i = 0; i < a->filter.count; i++)
         if (!(head >> a->filter.rows[i].field & 1))
             return false;
@@ -334,6 +351,8 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
         !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e))
         return false;
     take_filter(&a->filter);
+    if (!take_where(a, e) || !take_thresholds(a, e))
+        return false;
     a->failures_only = asks_for_failures_only(a);
     return true;
 }
@@ -359,10 +378,15 @@ static int run(int argc, char **argv)
     bool ok = analyze_read(&a, &e);
     if (!ok)
         fprintf(stderr, "weir analyze: %s\n", e.text);
+    bool good = passes(&a);
     int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_all(&a);
     analyze_free(&a);
     log_set_close(&set);
-    return !ok && exit_status == EXIT_GOOD ? EXIT_UNREACHABLE : exit_status;
+    thresholds_free(a.thresholds);
+    log_where_free(where);
+    if (exit_status != EXIT_GOOD)
+        return exit_status;
+    return !ok ? EXIT_UNREACHABLE : good ? EXIT_GOOD : EXIT_PROBLEM;
 }
 
 const struct command cmd_analyze = {
@@ -370,10 +394,13 @@ const struct command cmd_analyze = {
     .summary = "say what happened, from the request log",
     .usage = "weir analyze [FILE...] [options]      (FILE: a log, plain, .gz or .zst; - is "
              "standard input)",
-    .examples = "  weir analyze                                    " DEFAULT_LOG "\n"
-                "  weir analyze --since \"1 hour ago\" --errors\n"
-                "  weir analyze requests.log requests.log.1.gz --by key_alias --tokens\n"
-                "  weir analyze --model 'gpt-*' --status 5xx --format json\n",
+    .examples =
+        "  weir analyze                                    " DEFAULT_LOG "\n"
+        "  weir analyze --since \"1 hour ago\" --errors\n"
+        "  weir analyze requests.log requests.log.1.gz --by key_alias --tokens\n"
+        "  weir analyze --model 'gpt-*' --status 5xx --format json\n"
+        "  weir analyze --where 'latency_ms > 2s and provider = ollama' --by metadata.team\n"
+        "  weir analyze --last 5m --fail-if 'error_rate > 5% or p95 > 10s'\n",
     .options = options,
     .run = run,
 };

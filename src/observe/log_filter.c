@@ -17,11 +17,11 @@ static bool is_class_of(struct str pattern, struct str text)
            pattern.p[0] == text.p[0];
 }
 
-static bool matches_any(struct str patterns, struct str text)
+bool log_pattern_matches(struct str pattern, struct str text)
 {
     bool wanted = false, only_negative = true;
-    while (patterns.n) {
-        struct str one = str_trim(str_cut(&patterns, ','));
+    while (pattern.n) {
+        struct str one = str_trim(str_cut(&pattern, ','));
         bool shut_out = one.n && one.p[0] == '!';
         one = str_skip(one, shut_out);
         bool match = str_glob(one, text) || is_class_of(one, text);
@@ -39,7 +39,7 @@ static bool row_matches(const struct log_filter_row *row, const struct logline *
     const char *member = (const char *)&l->r + record_fields[row->field].offset;
     struct str value = STR("");
     if (!(l->found >> row->field & 1))
-        return matches_any(row->pattern, value);
+        return log_pattern_matches(row->pattern, value);
     if (record_fields[row->field].kind == RECORD_STR) {
         memcpy(&value, member, sizeof value);
         value = logline_text(l, row->field, value, text, sizeof text);
@@ -48,7 +48,7 @@ static bool row_matches(const struct log_filter_row *row, const struct logline *
         memcpy(&number, member, sizeof number);
         value = (struct str){text, (size_t)(digits_u64(text, (uint64_t)number) - text)};
     }
-    return matches_any(row->pattern, value);
+    return log_pattern_matches(row->pattern, value);
 }
 
 static bool is_slow(const struct log_filter *f, const struct logline *l)
@@ -65,5 +65,5 @@ bool log_filter_matches(const struct log_filter *f, const struct logline *l)
     for (int i = 0; i < f->count; i++)
         if (!row_matches(&f->rows[i], l))
             return false;
-    return true;
+    return !f->where || log_where_matches(f->where, l);
 }

@@ -45,6 +45,7 @@ static const struct log_key their_keys[] = {
     {"completionStartTime", PLACE_TOP, TAKE_EPOCH, 0, 0, false, OF(first_token_us), LOG_SEEN_FIRST_TOKEN},
     {"custom_llm_provider", PLACE_TOP, TAKE_STR, LOG_provider, 0, false, OF(r.provider), 0},
     {"model_group", PLACE_TOP, TAKE_GROUP, 0, 0, false, OF(group), LOG_SEEN_GROUP},
+    {"request_tags", PLACE_TOP, TAKE_TAGS, 0, 0, false, OF(tags), LOG_SEEN_TAGS},
     {"model_id", PLACE_TOP, TAKE_STR, LOG_deployment, 0, false, OF(r.deployment), 0},
     {"response_cost", PLACE_TOP, TAKE_USD, LOG_cost_usd, 0, false, OF(r.cost_usd), 0},
     {"cache_hit", PLACE_TOP, TAKE_CACHE_HIT, LOG_cache, 0, false, OF(r.cache), 0},

@@ -107,6 +107,11 @@ static const char *take_value(struct logline *l, const char *p, const struct log
     case TAKE_EPOCH: return take_epoch(l, p, k);
     case TAKE_CACHE_HIT: return take_cache_hit(l, p, bit);
     case TAKE_STATUS_CODE: return take_status_code(l, p, bit, member);
+    case TAKE_TAGS: {
+        p = value_RAW(l, p, 0, member);
+        l->seen |= p ? LOG_SEEN_TAGS : 0;
+        return p;
+    }
     case TAKE_OBJECT: return *p == '{' ? take_object(l, p, k, depth) : NULL;
     case TAKE_GROUP: {
         uint64_t found = l->found, escaped = l->escaped;
@@ -120,12 +125,16 @@ static const char *take_value(struct logline *l, const char *p, const struct log
     return NULL;
 }
 
-/* Does the key set a field, or a member of struct logline? Then an earlier value of it no longer counts. */
+/* Does the key set a member of struct logline, and its bit of `seen` where the value is good? All others set a field. */
+static bool is_aside(const struct log_key *k)
+{
+    return k->take == TAKE_EPOCH || k->take == TAKE_GROUP || k->take == TAKE_TAGS;
+}
+
+/* An earlier value of the key no longer counts. */
 static void forget_earlier(struct logline *l, const struct log_key *k)
 {
-    bool sets_field =
-        k->take != TAKE_EPOCH && k->take != TAKE_GROUP && (k->take != TAKE_OBJECT || k->keep);
-    if (sets_field) {
+    if (!is_aside(k) && (k->take != TAKE_OBJECT || k->keep)) {
         l->found &= ~(UINT64_C(1) << k->field);
         l->escaped &= ~(UINT64_C(1) << k->field);
     }
@@ -142,8 +151,8 @@ static const char *walk_value(struct logline *l, const char *p, const struct log
         forget_earlier(l, k);
         end = take_value(l, p, k, depth);
     }
-    if (k)
-        l->seen |= k->take == TAKE_EPOCH || k->take == TAKE_GROUP ? 0 : k->seen;
+    if (k && !is_aside(k))
+        l->seen |= k->seen;
     return end ? end : skip_value(p, depth);
 }
 

@@ -51,7 +51,7 @@ struct logline {
     /* Private: what LiteLLM's payload says before it is known to be one, and the day last seen. */
     uint64_t seen;
     int64_t start_us, end_us, first_token_us;
-    struct str group;
+    struct str group, tags;
     char day[11];
     int64_t day_us;
     char words[4][16]; /* decoded words of fixed vocabularies */

@@ -20,7 +20,7 @@
 
 /* What a line's key is in one view, while it is looked for. All values have TEXT_SLACK readable bytes behind them, so that they
  * can be hashed and compared by words: those of a line by LOGLINE_SLACK, the others by the room they are given. */
-#define TEXT_SLACK 8
+#define TEXT_SLACK LOG_REF_SLACK
 struct key {
     struct str values[ROLLUP_FIELDS_MAX];
     int count;
@@ -30,19 +30,33 @@ struct key {
 
 /* ---- views ---- */
 
-struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fields, int count,
-                                    int64_t bucket_us, uint32_t spread_mask)
+struct rollup_view *rollup_add_view_by(struct rollup *r, const struct log_ref *by, int count,
+                                       int64_t bucket_us, uint32_t spread_mask)
 {
     ENSURE(r->view_count < ROLLUP_VIEWS_MAX && count + (bucket_us > 0) <= ROLLUP_FIELDS_MAX);
     struct rollup_view *v = &r->views[r->view_count++];
     *v = (struct rollup_view){.field_count = count,
                               .bucket_us = bucket_us,
                               .spread_mask = spread_mask,
+                              .tag_at = -1,
                               .table_size = TABLE_MIN,
                               .table = mem_alloc(TABLE_MIN * sizeof(struct rollup_group *))};
-    if (count)
-        memcpy(v->fields, fields, (size_t)count * sizeof *fields);
+    for (int i = 0; i < count; i++) {
+        v->fields[i] = by[i];
+        if (by[i].kind == LOG_REF_TAG)
+            v->tag_at = i;
+    }
     return v;
+}
+
+struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fields, int count,
+                                    int64_t bucket_us, uint32_t spread_mask)
+{
+    struct log_ref by[ROLLUP_FIELDS_MAX];
+    ENSURE(count <= ROLLUP_FIELDS_MAX);
+    for (int i = 0; i < count; i++)
+        by[i] = log_ref_of(fields[i]);
+    return rollup_add_view_by(r, by, count, bucket_us, spread_mask);
 }
 
 void rollup_init(struct rollup *r)
@@ -188,34 +202,15 @@ static struct rollup_group *group_of(struct rollup *r, struct rollup_view *v, st
 
 /* ---- keys ---- */
 
-static const void *member_of(const struct logline *l, enum log_field field)
-{
-    return (const char *)&l->r + record_fields[field].offset;
-}
-
 static struct str number_text(char *out, int64_t value)
 {
     return (struct str){out, (size_t)(digits_u64(out, (uint64_t)value) - out)};
 }
 
-static struct str text_of(const struct logline *l, enum log_field field, char *out)
+static inline struct str text_of(const struct logline *l, const struct log_ref *by, char *out)
 {
-    static const char yes[4 + TEXT_SLACK] = "true", no[5 + TEXT_SLACK] = "false";
-    if (!(l->found >> field & 1))
-        return STR_NONE;
-    const void *member = member_of(l, field);
-    switch (record_fields[field].kind) {
-    case RECORD_STR: {
-        struct str text = *(const struct str *)member;
-        text = logline_text(l, field, text, out, ROLLUP_KEY_BYTES);
-        return (struct str){text.p, MIN(text.n, (size_t)ROLLUP_KEY_BYTES)};
-    }
-    case RECORD_INT:
-    case RECORD_MS:
-    case RECORD_TIME: return number_text(out, *(const int64_t *)member);
-    case RECORD_BOOL: return *(const int8_t *)member ? (struct str){yes, 4} : (struct str){no, 5};
-    default: return STR_NONE;
-    }
+    return LIKELY(by->kind == LOG_REF_FIELD) ? log_field_text(l, by->field, out)
+                                             : log_ref_text(by, l, out);
 }
 
 /* Stamps before 1970 are nobody's: they count as 1970. */
@@ -233,7 +228,7 @@ static void key_of(const struct rollup *r, struct key *k, const struct rollup_vi
         k->count = 1;
     }
     for (int i = 0; i < v->field_count; i++, k->count++)
-        k->values[k->count] = text_of(l, v->fields[i], k->decoded[k->count]);
+        k->values[k->count] = text_of(l, &v->fields[i], k->decoded[k->count]);
     hash_key(r, k);
 }
 
@@ -432,6 +427,32 @@ static inline void add_exact(struct rollup *r, struct rollup_group *g, const str
     exact_add(&g->latencies, w->spreads[SPREAD_LATENCY]);
 }
 
+static inline void add_to_group(struct rollup *r, const struct rollup_view *v,
+                                struct rollup_group *g, const struct worth *w)
+{
+    add_worth(g, w, v->spread_mask);
+    if (v->exact)
+        add_exact(r, g, w);
+}
+
+/* A request with several tags counts in the group of each. */
+static COLD void add_to_tags(struct rollup *r, struct rollup_view *v, const struct logline *l,
+                             const struct worth *w)
+{
+    struct str tags[LOG_REF_TAGS_MAX], values[ROLLUP_FIELDS_MAX];
+    char decoded[LOG_REF_OUT_BYTES];
+    struct key k;
+    int count = log_ref_tags(l, tags, decoded);
+    key_of(r, &k, v, l);
+    memcpy(values, k.values, sizeof values);
+    for (int i = 0; i < MAX(count, 1); i++) {
+        memcpy(k.values, values, sizeof values); /* a full view makes "other" of them */
+        k.values[v->tag_at + (v->bucket_us > 0)] = count ? tags[i] : STR_NONE;
+        hash_key(r, &k);
+        add_to_group(r, v, group_of(r, v, &k), w);
+    }
+}
+
 void rollup_take(struct rollup *r, const struct logline *l, enum log_event event)
 {
     bool stamped = l->found & LOG_BIT(timestamp);
@@ -454,10 +475,10 @@ void rollup_take(struct rollup *r, const struct logline *l, enum log_event event
         struct rollup_view *v = &r->views[i];
         if ((v->only_failed && !w.failed) || (v->bucket_us > 0 && !stamped))
             continue;
-        struct rollup_group *g = group_of_line(r, v, l);
-        add_worth(g, &w, v->spread_mask);
-        if (v->exact)
-            add_exact(r, g, &w);
+        if (UNLIKELY(v->tag_at >= 0))
+            add_to_tags(r, v, l, &w);
+        else
+            add_to_group(r, v, group_of_line(r, v, l), &w);
     }
 }
 
@@ -474,13 +495,22 @@ static void merge_group(struct rollup_group *into, const struct rollup_group *fr
     into->last_us = MAX(into->last_us, from->last_us);
 }
 
-struct rollup_group *rollup_total(const struct rollup_view *v)
+struct rollup_group *rollup_sum(const struct rollup_view *v,
+                                bool (*wanted)(const struct rollup_group *g, const void *arg),
+                                const void *arg)
 {
     struct rollup_group *total = mem_alloc(sizeof *total);
     total->first_us = INT64_MAX;
     total->last_us = INT64_MIN;
     for (size_t g = 0; g < v->group_count; g++)
-        merge_group(total, v->groups[g]);
+        if (!wanted || wanted(v->groups[g], arg))
+            merge_group(total, v->groups[g]);
+    return total;
+}
+
+struct rollup_group *rollup_total(const struct rollup_view *v)
+{
+    struct rollup_group *total = rollup_sum(v, NULL, NULL);
     total->all_of = v;
     return total;
 }

@@ -2,8 +2,9 @@
  *
  * One rollup a thread takes lines; they are merged when all is read. What `weir analyze` prints is taken from here and
  * from nowhere else.
- * A view is a list of fields ("model", "model,provider"; none: one group of all); each view has a group for each combination of
- * values that was seen, up to a limit, past which they count as "other". Memory: groups, not lines.
+ * A view is a list of values of a line ("model", "model,metadata.team"; none: one group of all); each view has a group for each
+ * combination of values that was seen, up to a limit, past which they count as "other". Memory: groups, not lines. By "tag", a request
+ * counts in the group of each of its tags, so that the groups are more than all.
  * What counts (the same rules as tests/reference/analyze.py): lines of event "request" or of none; from attempts, only
  * their number; "gap" lines add to `dropped`. */
 #pragma once
@@ -11,11 +12,12 @@
 #include "observe/exact.h"
 #include "observe/histogram.h"
 #include "observe/log_meaning.h"
+#include "observe/log_ref.h"
 
 #define ROLLUP_VIEWS_MAX  8
 #define ROLLUP_FIELDS_MAX 4
-#define ROLLUP_GROUPS_MAX 100000 /* a view */
-#define ROLLUP_KEY_BYTES  512    /* a field's value in a group's key; longer ones are cut */
+#define ROLLUP_GROUPS_MAX 100000             /* a view */
+#define ROLLUP_KEY_BYTES  LOG_REF_TEXT_BYTES /* a value in a group's key; longer ones are cut */
 
 enum rollup_spread {
     SPREAD_LATENCY,
@@ -64,7 +66,8 @@ struct rollup_group {
 
 struct rollup_view {
     int field_count;
-    enum log_field fields[ROLLUP_FIELDS_MAX]; /* string or integer fields */
+    struct log_ref fields[ROLLUP_FIELDS_MAX]; /* lines can be grouped by each (log_ref_groups) */
+    int tag_at;                               /* which of them is the tag; -1: none */
     int64_t bucket_us; /* > 0: the first value is the start of the stamp's bucket of this length */
     uint32_t spread_mask; /* one bit a spread that is kept */
     bool only_failed;     /* only requests that failed count here */
@@ -92,6 +95,8 @@ struct rollup {
 };
 
 /* A view with these fields, for the caller to set more of. Before the first line. */
+struct rollup_view *rollup_add_view_by(struct rollup *r, const struct log_ref *by, int count,
+                                       int64_t bucket_us, uint32_t spread_mask);
 struct rollup_view *rollup_add_view(struct rollup *r, const enum log_field *fields, int count,
                                     int64_t bucket_us, uint32_t spread_mask);
 void rollup_init(struct rollup *r);
@@ -100,6 +105,10 @@ void rollup_fini(struct rollup *r);
 void rollup_take(struct rollup *r, const struct logline *l, enum log_event event);
 /* All of a view's groups as one, without values; for as long as the view lasts. The caller frees it with rollup_group_free. */
 struct rollup_group *rollup_total(const struct rollup_view *v);
+/* The same of those groups that are wanted. */
+struct rollup_group *rollup_sum(const struct rollup_view *v,
+                                bool (*wanted)(const struct rollup_group *g, const void *arg),
+                                const void *arg);
 void rollup_group_free(struct rollup_group *g);
 /* A quantile of one of a group's spreads; NaN where there is no value. Of latencies exact, if the group's view still is. */
 double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, double quantile);
