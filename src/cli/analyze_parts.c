@@ -1,6 +1,12 @@
 /* analyze_parts.c -- the parts of the report beside the rollup's tables, in the order they are told. */
 #include "cli/analyze.h"
 
-const struct analyze_part *const analyze_parts[] = {NULL};
+extern const struct analyze_part analyze_patterns, analyze_log_errors;
+
+const struct analyze_part *const analyze_parts[] = {
+    &analyze_patterns,
+    &analyze_log_errors,
+    NULL,
+};
 const size_t analyze_part_count = COUNT(analyze_parts) - 1;
 _Static_assert(COUNT(analyze_parts) - 1 <= ANALYZE_PARTS_MAX, "a state for each");

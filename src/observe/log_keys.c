@@ -44,7 +44,7 @@ static const struct log_key their_keys[] = {
     {"endTime", PLACE_TOP, TAKE_EPOCH, 0, 0, false, OF(end_us), LOG_SEEN_END},
     {"completionStartTime", PLACE_TOP, TAKE_EPOCH, 0, 0, false, OF(first_token_us), LOG_SEEN_FIRST_TOKEN},
     {"custom_llm_provider", PLACE_TOP, TAKE_STR, LOG_provider, 0, false, OF(r.provider), 0},
-    {"model_group", PLACE_TOP, TAKE_GROUP, 0, 0, false, OF(group), LOG_SEEN_GROUP},
+    {"model_group", PLACE_TOP, TAKE_ASIDE, 0, 0, false, OF(group), LOG_SEEN_GROUP},
     {"request_tags", PLACE_TOP, TAKE_TAGS, 0, 0, false, OF(tags), LOG_SEEN_TAGS},
     {"model_id", PLACE_TOP, TAKE_STR, LOG_deployment, 0, false, OF(r.deployment), 0},
     {"response_cost", PLACE_TOP, TAKE_USD, LOG_cost_usd, 0, false, OF(r.cost_usd), 0},
@@ -65,7 +65,8 @@ static const struct log_key their_keys[] = {
     {"reasoning_tokens", PLACE_COMPLETION_DETAILS, TAKE_INT, LOG_reasoning_tokens, 0, false, OF(r.reasoning_tokens), 0},
     {"hidden_params", PLACE_TOP, TAKE_OBJECT, 0, PLACE_HIDDEN, false, 0, 0},
     {"litellm_overhead_time_ms", PLACE_HIDDEN, TAKE_MS, LOG_overhead, 0, false, OF(r.overhead_us), 0},
-    {"message", PLACE_TOP, TAKE_TEXT, LOG_error_message, 0, false, OF(r.error.message), LOG_SEEN_MESSAGE},
+    {"message", PLACE_TOP, TAKE_ASIDE, 0, 0, false, OF(message), LOG_SEEN_MESSAGE},
+    {"stacktrace", PLACE_TOP, TAKE_ASIDE, 0, 0, false, OF(stacktrace), LOG_SEEN_STACKTRACE},
 };
 // clang-format on
 

@@ -12,6 +12,7 @@
 #define LOG_SEEN_MESSAGE     UINT64_C(32)  /* message at the top: json_logs */
 #define LOG_SEEN_EMPTY       UINT64_C(64)  /* some text is "" */
 #define LOG_SEEN_TAGS        UINT64_C(128) /* request_tags */
+#define LOG_SEEN_STACKTRACE  UINT64_C(256) /* json_logs' stacktrace */
 
 /* The objects whose keys mean something. */
 enum log_place {
@@ -38,7 +39,7 @@ enum log_take {
     TAKE_BOOL,
     TAKE_RAW,
     TAKE_EPOCH,       /* seconds since 1970, into a member of struct logline */
-    TAKE_GROUP,       /* model_group */
+    TAKE_ASIDE,       /* a string, into a member of struct logline; STR_NONE when it is none */
     TAKE_TAGS,        /* request_tags, as they lie */
     TAKE_CACHE_HIT,   /* true: "hit", false: "miss" */
     TAKE_STATUS_CODE, /* a number, or a string of one */

@@ -29,6 +29,8 @@ enum log_event log_event_of(const struct logline *l)
                                        {"start", 5},   {"stop", 4},    {"reload", 6}};
     if (l->shape == LOG_SHAPE_LITELLM)
         return LOG_EVENT_REQUEST;
+    if (l->shape == LOG_SHAPE_JSON_LOGS)
+        return l->found & LOG_BIT(http_status) ? LOG_EVENT_REQUEST : LOG_EVENT_OTHER;
     if (l->shape != LOG_SHAPE_WEIR)
         return LOG_EVENT_OTHER;
     if (LIKELY(!(l->found & LOG_BIT(event)) || STR_IS(l->r.event, "request")))

@@ -1,6 +1,6 @@
 /* log_meaning.h -- what a line tells of: which event, and how a request ended. One answer for all who read logs.
  *
- * The rules are those of tests/reference/analyze.py (14, 15). All functions: [any thread], pure. */
+ * The rules are those of tests/reference/analyze.py (14, 15, 20). All functions: [any thread], pure. */
 #pragma once
 
 #include "observe/logline.h"

@@ -16,6 +16,7 @@
  *
  * Numbers are integers and powers of ten (RFC 8259 §6): times are exact in µs, whatever their form. A line counts only if all
  * of it is JSON (RFC 8259), also in values nobody asked for: half a line glued to another must not pass for a request. */
+#include "observe/log_json_logs.h"
 #include "observe/log_keys.h"
 #include "observe/log_tail.h"
 #include "observe/log_template.h"
@@ -113,10 +114,10 @@ static const char *take_value(struct logline *l, const char *p, const struct log
         return p;
     }
     case TAKE_OBJECT: return *p == '{' ? take_object(l, p, k, depth) : NULL;
-    case TAKE_GROUP: {
+    case TAKE_ASIDE: {
         uint64_t found = l->found, escaped = l->escaped;
+        *(struct str *)member = STR_NONE;
         p = value_STR(l, p, 0, member);
-        l->seen |= p ? LOG_SEEN_GROUP : 0;
         l->found = found;
         l->escaped = escaped;
         return p;
@@ -125,10 +126,10 @@ static const char *take_value(struct logline *l, const char *p, const struct log
     return NULL;
 }
 
-/* Does the key set a member of struct logline, and its bit of `seen` where the value is good? All others set a field. */
+/* Does the key set a member of struct logline? All others set a field. */
 static bool is_aside(const struct log_key *k)
 {
-    return k->take == TAKE_EPOCH || k->take == TAKE_GROUP || k->take == TAKE_TAGS;
+    return k->take == TAKE_EPOCH || k->take == TAKE_ASIDE || k->take == TAKE_TAGS;
 }
 
 /* An earlier value of the key no longer counts. */
@@ -151,7 +152,7 @@ static const char *walk_value(struct logline *l, const char *p, const struct log
         forget_earlier(l, k);
         end = take_value(l, p, k, depth);
     }
-    if (k && !is_aside(k))
+    if (k && k->take != TAKE_EPOCH && k->take != TAKE_TAGS) /* those tell of good values only */
         l->seen |= k->seen;
     return end ? end : skip_value(p, depth);
 }
@@ -317,6 +318,7 @@ static void settle(struct logline *l)
         l->shape = LOG_SHAPE_JSON_LOGS;
         if (l->seen & LOG_SEEN_UNZONED && l->found & LOG_BIT(timestamp))
             l->r.timestamp -= local_offset_us(l->r.timestamp - local_offset_us(l->r.timestamp));
+        log_json_logs_settle(l);
     } else {
         l->shape = own_shape(l);
     }
