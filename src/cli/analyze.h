@@ -45,6 +45,8 @@ struct analysis {
     struct analyze_sections show;
     const char *trace_id;  /* --trace; NULL: none */
     const char *html_path; /* --html; "-": standard output; NULL: no page */
+    bool show_content;     /* what was asked and answered, too */
+    struct config *config; /* --config, for configured limits; NULL: none given */
     int top;               /* rows of a table */
     int threads;
     bool
@@ -86,6 +88,8 @@ struct analyze_part {
     void (*write_tables)(const struct analysis *a, void *state, enum table_format format,
                          const struct term *t);
     void (*write_json)(const struct analysis *a, void *state, struct json_out *j);
+    /* NULL: never. True: what was asked for is not there, or not good; the command ends with EXIT_PROBLEM. */
+    bool (*is_problem)(const struct analysis *a, void *state);
 };
 extern const struct analyze_part *const analyze_parts[];
 extern const size_t analyze_part_count;
@@ -110,6 +114,10 @@ extern const struct analysis_count analysis_counts[];
 extern const size_t analysis_count_count;
 /* A member of JSON that is called as the reference is. */
 void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str value);
+/* The command that shows a request: "weir analyze FILE --trace ID", quoted for a shell, since ids are strangers' words. `id` NULL
+ * or "": nothing. */
+struct str analysis_trace_command(const struct analysis *a, const char *id, char *out,
+                                  size_t out_bytes);
 
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t);
 void analyze_write_json(const struct analysis *a, FILE *out);

@@ -359,7 +359,8 @@ static void write_summary(const struct analysis *a, enum table_format format, co
     fputs(is_markdown ? "```text\n" : "", t->out);
     write_reading(a, t);
     write_rejects(a, t);
-    write_sum(a, t);
+    if (!a->trace_id) /* one request is not told by what all of them sum up to */
+        write_sum(a, t);
     if (analysis_is_overview(a))
         write_timeline(a, t);
     fputs(is_markdown ? "```\n" : "", t->out);

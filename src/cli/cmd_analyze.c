@@ -11,6 +11,7 @@
 #include "base/when.h"
 #include "cli/command.h"
 #include "cli/thresholds.h"
+#include "config/config.h"
 #include "observe/log_filter.h"
 #include "observe/log_range.h"
 #include "observe/log_seek.h"
@@ -32,6 +33,8 @@ static struct analyze_sections show;
 static const char *trace_id, *where_text;
 static struct log_where *where;
 static const char *fail_if_text;
+static const char *trace_id, *config_path;
+static bool show_content;
 static int format = FORMAT_TABLE, color = COLOR_AUTO;
 static int64_t top = 10, threads, slow_ms, exact_max = 50000000;
 
@@ -41,6 +44,11 @@ static const struct option_row rows[] = {
     {.name = "--performance", .type = OPT_FLAG, .into = &show.performance, .help = "latency, time to first token, tokens a second, overhead"},
     {.name = "--tokens", .type = OPT_FLAG, .into = &show.tokens, .help = "tokens and cost"},
     {.name = "--cost", .type = OPT_FLAG, .into = &show.tokens, .help = "the same as --tokens"},
+    {.name = "--trace", .type = OPT_STR, .into = &trace_id, .value = "ID", .help = "one request, every attempt of it: by request_id or trace_id, or how it begins"},
+    {.name = "--show-content", .type = OPT_FLAG, .into = &show_content, .help = "with --trace: what was asked and answered, too, where the log has it"},
+    {.name = "--chains", .type = OPT_FLAG, .into = &show.chains, .help = "retries and fallbacks: how many attempts, what they saved and what they cost"},
+    {.name = "--limits", .type = OPT_FLAG, .into = &show.limits, .help = "429s by key, provider and minute: whose limit, where it lies, what room is left"},
+    {.name = "--config", .type = OPT_STR, .into = &config_path, .value = "FILE", .help = "with --limits: the configuration that rpm and tpm are compared with"},
     {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these: fields of the record (docs/log.md), metadata.NAME, tag (default model,provider)"},
     {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
@@ -320,6 +328,15 @@ static bool passes(const struct analysis *a)
     return false;
 }
 
+static bool has_problem(const struct analysis *a)
+{
+    for (size_t i = 0; i < analyze_part_count; i++)
+        if (a->parts[i] && analyze_parts[i]->is_problem &&
+            analyze_parts[i]->is_problem(a, a->parts[i]))
+            return true;
+    return false;
+}
+
 static void on_interrupt(int number)
 {
     (void)number;
@@ -350,6 +367,8 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
     if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) ||
         !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e))
         return false;
+    if (config_path && !(a->config = config_load(&(struct config_options){.path = config_path}, e)))
+        return in_option("--config", e);
     take_filter(&a->filter);
     if (!take_where(a, e) || !take_thresholds(a, e))
         return false;
@@ -365,6 +384,7 @@ static int run(int argc, char **argv)
                          .show = show,
                          .trace_id = trace_id,
                          .html_path = html_path,
+                         .show_content = show_content,
                          .top = (int)top,
                          .exact_max = exact_max,
                          .threads = threads > 0 ? (int)threads : logread_threads()};
@@ -380,13 +400,17 @@ static int run(int argc, char **argv)
         fprintf(stderr, "weir analyze: %s\n", e.text);
     bool good = passes(&a);
     int exit_status = !ok && a.sum.lines == 0 ? EXIT_UNREACHABLE : write_all(&a);
+    if (exit_status == EXIT_GOOD && !ok)
+        exit_status = EXIT_UNREACHABLE;
+    if (exit_status == EXIT_GOOD && (!good || has_problem(&a)))
+        exit_status = EXIT_PROBLEM;
     analyze_free(&a);
     log_set_close(&set);
     thresholds_free(a.thresholds);
     log_where_free(where);
-    if (exit_status != EXIT_GOOD)
-        return exit_status;
-    return !ok ? EXIT_UNREACHABLE : good ? EXIT_GOOD : EXIT_PROBLEM;
+    if (a.config)
+        config_put(a.config);
+    return exit_status;
 }
 
 const struct command cmd_analyze = {
@@ -398,6 +422,8 @@ const struct command cmd_analyze = {
         "  weir analyze                                    " DEFAULT_LOG "\n"
         "  weir analyze --since \"1 hour ago\" --errors\n"
         "  weir analyze requests.log requests.log.1.gz --by key_alias --tokens\n"
+        "  weir analyze --trace 5f0c2c1e-8a54\n"
+        "  weir analyze --chains --limits --config config.yaml\n"
         "  weir analyze --model 'gpt-*' --status 5xx --format json\n"
         "  weir analyze --where 'latency_ms > 2s and provider = ollama' --by metadata.team\n"
         "  weir analyze --last 5m --fail-if 'error_rate > 5% or p95 > 10s'\n",
