@@ -12,6 +12,7 @@
 #include "observe/log_filter.h"
 #include "observe/logread.h"
 #include "observe/rollup.h"
+#include "observe/what_if.h"
 
 #define ANALYZE_PARTS_MAX 16
 
@@ -52,6 +53,8 @@ struct analysis {
     bool
         failures_only; /* nothing is asked about requests that did not fail, but how many they are */
     int64_t exact_max; /* latencies kept for exact percentiles, 4 bytes each; more: histograms */
+    const struct prices *prices;        /* --prices; NULL: the built-in table alone */
+    const struct what_if_plan *what_if; /* --what-if, or --prices alone; NULL: none */
 
     /* What was found. */
     struct logread_sum sum;
@@ -69,7 +72,7 @@ static inline bool analysis_is_overview(const struct analysis *a)
 {
     const struct analyze_sections *s = &a->show;
     return !s->errors && !s->performance && !s->tokens && !s->providers && !s->chains &&
-           !s->limits && !a->trace_id;
+           !s->limits && !a->trace_id && !a->what_if;
 }
 
 /* Everything but `name` and `wanted` is called only when wanted. States of several threads are merged in no particular order, so the result
@@ -91,12 +94,16 @@ struct analyze_part {
     /* NULL: never. True: what was asked for is not there, or not good; the command ends with EXIT_PROBLEM. */
     bool (*is_problem)(const struct analysis *a, void *state);
 };
+extern const struct analyze_part analyze_compare, analyze_cost, analyze_what_if, analyze_phases,
+    analyze_providers;
 extern const struct analyze_part *const analyze_parts[];
 extern const size_t analyze_part_count;
 
 /* analyze_read.c: fills in what was found. False: something could not be read (`e`); the rest stands. */
 MUST_USE bool analyze_read(struct analysis *a, struct err *e);
 void analyze_free(struct analysis *a);
+/* All requests of a rollup that analyze_read has filled in. The caller frees it with rollup_group_free. */
+struct rollup_group *analysis_total(const struct rollup *r);
 /* From a signal handler: reading ends soon. */
 void analyze_stop(void);
 

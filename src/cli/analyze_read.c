@@ -107,6 +107,11 @@ static void add_views(struct rollup *r, const struct analysis *a)
         rollup_add_view(r, NULL, 0, 0, all)->exact = by->exact;
 }
 
+struct rollup_group *analysis_total(const struct rollup *r)
+{
+    return rollup_total(r->views[0].tag_at >= 0 ? &r->views[3] : &r->views[0]);
+}
+
 static void rollup_start(struct rollup *r, const struct analysis *a, int64_t since_us,
                          int64_t until_us, uint64_t *exact_pool)
 {
@@ -157,7 +162,7 @@ static void settle(struct analysis *a, const struct share *s)
     a->by = &a->rollup.views[0];
     a->errors = &a->rollup.views[1];
     a->times = &a->rollup.views[2];
-    a->total = rollup_total(a->by->tag_at >= 0 ? &a->rollup.views[3] : a->by);
+    a->total = analysis_total(&a->rollup);
     add_passed(a->total, &s->passed);
     a->cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
 }

@@ -102,7 +102,7 @@ static double number_of(const struct trace_line *l, uint64_t bit, int64_t value)
     return l->found & bit ? (double)value : NAN;
 }
 
-static double cost_of(const struct trace_line *l)
+static double line_cost_usd(const struct trace_line *l)
 {
     return l->found & LOG_BIT(cost_usd) ? l->r.cost_usd : NAN;
 }
@@ -329,7 +329,7 @@ static void put_line(struct table *t, const struct trace_line *l, size_t number)
     table_number(t, STYLE_NONE, num_ms(latency_us), latency_us / 1000);
     table_number(t, STYLE_NONE, num_ms(ttft_us), ttft_us / 1000);
     table_number(t, STYLE_NONE, num_count(tokens), tokens);
-    table_number(t, STYLE_NONE, num_usd(cost_of(l)), cost_of(l));
+    table_number(t, STYLE_NONE, num_usd(line_cost_usd(l)), line_cost_usd(l));
 }
 
 static void write_lines(const struct trace *t, enum table_format format, const struct term *term)

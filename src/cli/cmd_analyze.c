@@ -30,10 +30,8 @@ static const char *since_text, *until_text, *last_text, *compare_text, *timeline
     *export_path, *html_path;
 static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
 static struct analyze_sections show;
-static const char *trace_id, *where_text;
+static const char *trace_id, *where_text, *fail_if_text, *config_path, *what_if, *prices_path;
 static struct log_where *where;
-static const char *fail_if_text;
-static const char *trace_id, *config_path;
 static bool show_content;
 static int format = FORMAT_TABLE, color = COLOR_AUTO;
 static int64_t top = 10, threads, slow_ms, exact_max = 50000000;
@@ -49,6 +47,9 @@ static const struct option_row rows[] = {
     {.name = "--chains", .type = OPT_FLAG, .into = &show.chains, .help = "retries and fallbacks: how many attempts, what they saved and what they cost"},
     {.name = "--limits", .type = OPT_FLAG, .into = &show.limits, .help = "429s by key, provider and minute: whose limit, where it lies, what room is left"},
     {.name = "--config", .type = OPT_STR, .into = &config_path, .value = "FILE", .help = "with --limits: the configuration that rpm and tpm are compared with"},
+    {.name = "--providers", .type = OPT_FLAG, .into = &show.providers, .help = "each model's providers side by side, and which is better"},
+    {.name = "--what-if", .type = OPT_STR, .into = &what_if, .value = "MODEL=MODEL,...", .help = "what it would have cost had one model's tokens gone to another: gpt-4o=gpt-4o-mini,claude*=groq/llama-3.3-70b-versatile"},
+    {.name = "--prices", .type = OPT_STR, .into = &prices_path, .value = "FILE", .help = "what it would have cost by these prices (JSON, as LiteLLM's model_prices_and_context_window.json)"},
     {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these: fields of the record (docs/log.md), metadata.NAME, tag (default model,provider)"},
     {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
@@ -217,6 +218,28 @@ static bool page_is_stdout(void)
     return html_path && strcmp(html_path, "-") == 0;
 }
 
+/* ---- other prices ---- */
+
+/* The table and the plan live as long as the analysis: until the process ends. */
+static bool take_prices(struct analysis *a, struct err *e)
+{
+    static struct arena memory;
+    static struct what_if_plan plan;
+    struct err broken = {0};
+    char text[sizeof broken.file + sizeof broken.text + 32];
+    if (!what_if && !prices_path)
+        return true;
+    arena_init(&memory, NULL, 0);
+    if (prices_path && !(a->prices = prices_load(&memory, prices_path, &broken))) {
+        err_format(&broken, text, sizeof text);
+        return err_set(e, "--prices: %s", text);
+    }
+    if (!what_if_plan(&plan, what_if, a->prices, e))
+        return in_option("--what-if", e);
+    a->what_if = &plan;
+    return true;
+}
+
 /* ---- the timeline's step ---- */
 
 /* From the first stamp to the last, as far as the window goes; -1: not known before all is read. */
@@ -356,15 +379,15 @@ static bool asks_for_failures_only(const struct analysis *a)
         if (!(head >> a->filter.rows[i].field & 1))
             return false;
     return s->errors && !s->performance && !s->tokens && !s->providers && !s->chains &&
-           !s->limits && !a->trace_id && !a->compares && !a->filter.slow_only && !a->html_path &&
-           format != FORMAT_JSON;
+           !s->limits && !a->trace_id && !a->what_if && !a->compares && !a->filter.slow_only &&
+           !a->html_path && format != FORMAT_JSON;
 }
 
 /* Options into what they ask for. */
 static bool take_options(struct analysis *a, struct log_set *set, int argc, char **argv,
                          struct err *e)
 {
-    if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) ||
+    if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) || !take_prices(a, e) ||
         !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e))
         return false;
     if (config_path && !(a->config = config_load(&(struct config_options){.path = config_path}, e)))

@@ -261,7 +261,7 @@ static const char *value_TIME_slow(struct logline *l, const char *p, uint64_t bi
         text = (struct str){decoded, json_unescape(text, decoded, sizeof decoded)};
     if (!stamp_slow(l, text, us))
         return end + 1; /* a string, and no stamp: not there */
-    if (*us < 0) /* nobody logged before 1970 */
+    if (*us < 0)        /* nobody logged before 1970 */
         return end + 1;
     l->found |= bit;
     if (text.n == CLOCK_RFC3339_BYTES && text.p[text.n - 1] == 'Z') {
