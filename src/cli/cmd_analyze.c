@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/when.h"
 #include "cli/command.h"
+#include "cli/default_log.h"
 #include "cli/thresholds.h"
 #include "config/config.h"
 #include "observe/log_filter.h"
@@ -17,8 +18,6 @@
 #include "observe/log_seek.h"
 #include "observe/log_set.h"
 
-#define DEFAULT_LOG     "/var/log/litellm/requests.log"
-#define DEFAULT_LOG_2   "./requests.log" /* where weir serve writes when it may not write there */
 #define TIMELINE_POINTS 60
 #define PAGE_POINTS     100 /* a page has more room */
 #define PAGE_STEPS_KEPT 2000
@@ -151,13 +150,6 @@ static bool take_other(struct analysis *a, struct err *e)
            in_option("--compare-with", e);
 }
 
-static const char *default_log(void)
-{
-    return access(DEFAULT_LOG, R_OK) != 0 && access(DEFAULT_LOG_2, R_OK) == 0 ? DEFAULT_LOG_2
-                                                                              : DEFAULT_LOG;
-}
-
-/* The log's rotated siblings come along where the time asked for began before the log did. */
 static bool take_files(struct analysis *a, struct log_set *set, int count, char **names,
                        struct err *e)
 {
