@@ -2,16 +2,13 @@
  *
  * The thread that runs this becomes the control thread: its loop takes signals (signalfd), pages, scrapes and health probes. SIGTERM and SIGINT drain
  * (a second one ends at once), SIGUSR1 opens the log anew. systemd is told READY and STOPPING over $NOTIFY_SOCKET (sd_notify(3); no library needed). */
-#include <errno.h>
 #include <signal.h>
-#include <stddef.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "base/diag.h"
 #include "cli/command.h"
+#include "cli/notify.h"
 #include "cli/version.h"
 #include "gateway/gateway.h"
 #include "mock/mock.h"
@@ -36,25 +33,6 @@ static const struct option_row *options(size_t *count)
     // clang-format on
     *count = COUNT(rows);
     return rows;
-}
-
-/* ---- systemd ---- */
-
-static void notify(const char *state)
-{
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
-        return;
-    memcpy(to.sun_path, path, strlen(path));
-    if (to.sun_path[0] == '@')
-        to.sun_path[0] = '\0'; /* abstract */
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
-    if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, len) < 0)
-        diag_warn("cannot tell systemd %s: %s", state, strerror(errno));
-    if (fd >= 0)
-        close(fd);
 }
 
 /* ---- signals ---- */
@@ -95,7 +73,7 @@ static void begin_drain(struct signals *s, int number)
         return;
     }
     s->draining = true;
-    notify("STOPPING=1");
+    notify_service("STOPPING=1");
     diag_info("%s: no new connections; %llu open ones may finish within %lld s", strsignal(number),
               (unsigned long long)connections_left(s->gateway),
               (long long)s->gateway->config->drain_timeout_ms / 1000);
@@ -249,7 +227,7 @@ static int serve(struct gateway *g, int signal_fd)
                         .look = {.on_fire = look}};
     ENSURE(loop_add_level(g->control, &s.watch, 0));
     say_ready(g);
-    notify("READY=1");
+    notify_service("READY=1");
     loop_run(g->control);
     timer_clear(g->control, &s.look);
     loop_remove(g->control, &s.watch);

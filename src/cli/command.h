@@ -36,6 +36,6 @@ struct command {
 int options_parse(const struct command *c, int argc, char **argv);
 
 extern const struct command cmd_analyze, cmd_serve, cmd_mock, cmd_version, cmd_docs, cmd_help,
-    cmd_check_config, cmd_tail;
+    cmd_check_config, cmd_tail, cmd_export;
 extern const struct command *const commands[];
 extern const size_t command_count;

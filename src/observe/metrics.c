@@ -33,11 +33,6 @@
 #define COST_MAX_USD 1e6
 #define PICO_PER_USD 1e12
 
-struct key {
-    struct str values[VALUE_KEYED];
-    struct outcome outcome;
-};
-
 /* ---- what a record's key is ---- */
 
 static struct str or_none(struct str s)
@@ -50,16 +45,25 @@ static uint16_t status_of(int64_t status)
     return status >= 100 && status <= 999 ? (uint16_t)status : 0;
 }
 
-static uint8_t traits_of(const struct record *r)
+static uint8_t traits_of(const struct record *r, bool deployed)
 {
     uint8_t traits = str_eq(r->status, STR("success"))     ? TRAIT_SUCCESS
                      : str_eq(r->status, STR("cancelled")) ? TRAIT_CANCELLED
+                     : str_eq(r->status, STR("unknown"))   ? TRAIT_UNKNOWN
                                                            : TRAIT_FAILURE;
-    if (r->deployed)
+    if (deployed)
         traits |= TRAIT_DEPLOYED;
     if (r->stream == 1)
         traits |= TRAIT_STREAM;
     return traits;
+}
+
+static struct outcome outcome_of(const struct record *r, bool deployed)
+{
+    return (struct outcome){.http_status = status_of(r->http_status),
+                            .provider_status = status_of(r->error.provider_status),
+                            .error_code = (uint8_t)r->error_code,
+                            .traits = traits_of(r, deployed)};
 }
 
 static void key_set_deployment(struct key *k, const struct deployment *d)
@@ -70,23 +74,39 @@ static void key_set_deployment(struct key *k, const struct deployment *d)
     k->values[VALUE_PROVIDER] = d ? or_none(d->provider_name) : NONE;
 }
 
+/* A key that no one gave a name (any text passes where no master key is set) is "None". */
+static void key_set_caller(struct key *k, const struct record *r)
+{
+    k->values[VALUE_KEY_HASH] = r->key_alias.n ? or_none(r->key_hash) : NONE;
+    k->values[VALUE_KEY_ALIAS] = or_none(r->key_alias);
+    k->values[VALUE_ROUTE] = or_none(r->route);
+}
+
 /* Only what the configuration knows becomes a label: a wildcard's model is shown as the
- * wildcard, and a key that no one gave a name (any text passes where no master key is set) as
- * "None". */
+ * wildcard. */
 static void key_of_record(struct key *k, const struct record *r)
 {
-    bool named = r->key_alias.n > 0;
     k->values[VALUE_REQUESTED] = r->model_known ? or_none(r->model)
                                  : r->deployed  ? r->deployed->model_name
                                                 : OTHER;
     key_set_deployment(k, r->deployed);
-    k->values[VALUE_KEY_HASH] = named ? or_none(r->key_hash) : NONE;
-    k->values[VALUE_KEY_ALIAS] = or_none(r->key_alias);
-    k->values[VALUE_ROUTE] = or_none(r->route);
-    k->outcome = (struct outcome){.http_status = status_of(r->http_status),
-                                  .provider_status = status_of(r->error.provider_status),
-                                  .error_code = (uint8_t)r->error_code,
-                                  .traits = traits_of(r)};
+    key_set_caller(k, r);
+    k->outcome = outcome_of(r, r->deployed);
+}
+
+/* What a log knows of the same: names. A model that nobody served may be any text a client sent: "other". */
+static void key_of_names(struct key *k, const struct record *r)
+{
+    bool deployed = r->deployment.n || r->provider.n || r->api_base.n;
+    k->values[VALUE_REQUESTED] = r->model_known || deployed ? or_none(r->model) : OTHER;
+    k->values[VALUE_MODEL_ID] = or_none(r->deployment);
+    k->values[VALUE_UPSTREAM] = deployed ? or_none(r->upstream_model) : NONE;
+    k->values[VALUE_API_BASE] = or_none(r->api_base);
+    k->values[VALUE_PROVIDER] = or_none(r->provider);
+    key_set_caller(k, r);
+    k->outcome = outcome_of(r, deployed);
+    if (k->outcome.traits & TRAIT_FAILURE)
+        k->outcome.exception = metrics_exception(r->error.type);
 }
 
 static void key_make_other(struct key *k)
@@ -98,8 +118,8 @@ static void key_make_other(struct key *k)
 
 static uint64_t outcome_bits(const struct outcome *o)
 {
-    return (uint64_t)o->http_status << 32 | (uint64_t)o->provider_status << 16 |
-           (uint64_t)o->error_code << 8 | o->traits;
+    return (uint64_t)o->exception << 48 | (uint64_t)o->http_status << 32 |
+           (uint64_t)o->provider_status << 16 | (uint64_t)o->error_code << 8 | o->traits;
 }
 
 /* The upstream's name, address and provider follow from the deployment's id but for a reload
@@ -157,8 +177,63 @@ static const struct {
 };
 // clang-format on
 
+/* litellm.exceptions, and what its proxy and its clients raise besides. */
+const char *const metrics_exceptions[METRICS_EXCEPTIONS_MAX] = {
+    NULL,
+    "APIConnectionError",
+    "APIError",
+    "APIResponseValidationError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AuthenticationError",
+    "BadGatewayError",
+    "BadRequestError",
+    "BudgetExceededError",
+    "CancelledError",
+    "ContentPolicyViolationError",
+    "ContextWindowExceededError",
+    "GuardrailRaisedException",
+    "HTTPException",
+    "ImageFetchError",
+    "InternalServerError",
+    "InvalidRequestError",
+    "JSONSchemaValidationError",
+    "MidStreamFallbackError",
+    "MockException",
+    "NotFoundError",
+    "OpenAIError",
+    "PermissionDeniedError",
+    "ProxyException",
+    "RateLimitError",
+    "RejectedRequestError",
+    "RouterRateLimitError",
+    "ServiceUnavailableError",
+    "Timeout",
+    "TimeoutError",
+    "UnprocessableEntityError",
+    "UnsupportedParamsError",
+};
+
+uint8_t metrics_exception(struct str name)
+{
+    for (uint8_t i = 1; i < METRICS_EXCEPTIONS_MAX && metrics_exceptions[i]; i++)
+        if (str_eq(name, str_from(metrics_exceptions[i])))
+            return i;
+    return 0;
+}
+
+int64_t metrics_exception_status(struct str class)
+{
+    for (size_t i = 0; i < COUNT(class_of_status); i++)
+        if (str_eq(class, str_from(class_of_status[i].class)))
+            return class_of_status[i].status;
+    return -1;
+}
+
 static const char *exception_of(const struct outcome *o, uint16_t status)
 {
+    if (o->exception)
+        return metrics_exceptions[o->exception];
     if (!(o->traits & TRAIT_DEPLOYED))
         return "ProxyException";
     if (class_of_error[o->error_code])
@@ -174,7 +249,7 @@ static struct str exception_class(struct arena *a, const struct cell *c, uint16_
 {
     struct str provider = c->values[VALUE_PROVIDER];
     const char *class = exception_of(&c->outcome, status);
-    if (!(c->outcome.traits & TRAIT_DEPLOYED))
+    if (!(c->outcome.traits & TRAIT_DEPLOYED) || str_eq(provider, NONE))
         return str_from(class);
     char first =
         provider.p[0] >= 'a' && provider.p[0] <= 'z' ? (char)(provider.p[0] - 32) : provider.p[0];
@@ -194,6 +269,7 @@ static void derive_values(struct arena *a, struct cell *c)
     uint16_t status = o->provider_status ? o->provider_status : o->http_status;
     c->values[VALUE_OUTCOME] = o->traits & TRAIT_SUCCESS     ? STR("success")
                                : o->traits & TRAIT_CANCELLED ? STR("cancelled")
+                               : o->traits & TRAIT_UNKNOWN   ? STR("unknown")
                                                              : STR("failure");
     c->values[VALUE_STATUS_CODE] = other ? OTHER : status_text(a, o->http_status);
     c->values[VALUE_EXCEPTION_STATUS] = other ? OTHER : failed ? status_text(a, status) : NONE;
@@ -250,7 +326,7 @@ static struct cell *add_cell(const struct metrics *m, struct shard *s, const str
     return c;
 }
 
-static struct cell *cell_of(const struct metrics *m, struct shard *s, struct key *k)
+struct cell *metrics_cell(const struct metrics *m, struct shard *s, struct key *k)
 {
     uint64_t hash = key_hash(k);
     struct cell *c = *slot_of(s, k, hash);
@@ -391,12 +467,10 @@ static void add_exemplar(const struct metrics *m, struct cell *c, const struct r
     exemplar_write(&e[bucket_of(b, ns)], ns, r->timestamp, r->trace_id.p);
 }
 
-void metrics_record(struct metrics *m, int worker, const struct record *r)
+static inline void add_record(const struct metrics *m, struct shard *s, struct key *k,
+                              const struct record *r)
 {
-    struct shard *s = &m->shards[worker];
-    struct key k;
-    key_of_record(&k, r);
-    struct cell *c = cell_of(m, s, &k);
+    struct cell *c = metrics_cell(m, s, k);
     bump(c, NUMBER_REQUESTS, 1);
     add_tokens(c, r);
     add_times(m, c, r);
@@ -404,6 +478,20 @@ void metrics_record(struct metrics *m, int worker, const struct record *r)
     __atomic_store_n(&c->last_real_us, r->timestamp, __ATOMIC_RELAXED);
     if (r->error_code != ERR_NONE)
         COUNTER_ADD(s->errors[r->error_code], 1);
+}
+
+void metrics_record(struct metrics *m, int worker, const struct record *r)
+{
+    struct key k;
+    key_of_record(&k, r);
+    add_record(m, &m->shards[worker], &k, r);
+}
+
+void metrics_record_named(struct metrics *m, int worker, const struct record *r)
+{
+    struct key k;
+    key_of_names(&k, r);
+    add_record(m, &m->shards[worker], &k, r);
 }
 
 /* ---- life ---- */
@@ -466,7 +554,7 @@ static void add_expected_cells(struct metrics *m, struct shard *s, const struct 
         uint8_t traits = expected[i] | TRAIT_DEPLOYED;
         k.outcome =
             (struct outcome){.http_status = traits & TRAIT_SUCCESS ? 200 : 0, .traits = traits};
-        cell_of(m, s, &k);
+        metrics_cell(m, s, &k);
     }
 }
 

@@ -15,6 +15,7 @@
 
 struct metrics;
 struct log_stats;
+struct export_stats;
 
 /* Numbers that are not made of records. Single writer each (its worker), read by the scraper
  * with COUNTER_GET. */
@@ -30,10 +31,20 @@ struct metrics_worker {
     uint64_t loop_passes_total;
 } __attribute__((aligned(64)));
 
+/* What families tell of: who serves an exposition says which of them it has. */
+enum {
+    METRICS_REQUESTS = 1, /* the cells */
+    METRICS_GATEWAY = 2,  /* workers, log writer, configuration */
+    METRICS_EXPORT = 4,   /* `weir export` */
+    METRICS_PROCESS = 8,
+};
+
 struct metrics_process { /* filled by the caller at each scrape */
+    unsigned about;      /* METRICS_ bits; 0: those of a gateway */
     double start_time_seconds;
     const char *version, *git_commit, *compiler;
-    struct log_stats *log; /* NULL: no log */
+    struct log_stats *log;               /* NULL: no log */
+    const struct export_stats *exporter; /* for METRICS_EXPORT */
     const struct config *config;
     bool ready;
 };
@@ -44,6 +55,18 @@ void metrics_free(struct metrics *m);
 struct metrics_worker *metrics_worker(struct metrics *m, int worker);
 /* Adds a record to a worker's shard. [that worker] */
 void metrics_record(struct metrics *m, int worker, const struct record *r);
+/* The same for a record read from a log, which has names only: labels are its model (if model_known, or if somebody served it),
+ * deployment, upstream_model, api_base, provider, key_alias with key_hash, and route; error.type may be one of LiteLLM's
+ * exception classes; status may be "unknown". All under the series budget. [that worker] */
+void metrics_record_named(struct metrics *m, int worker, const struct record *r);
+/* The HTTP status that one of LiteLLM's exception classes stands for; -1: none of its own. [any thread] */
+int64_t metrics_exception_status(struct str class);
+
+/* All that was recorded, as bytes that outlive the process; exemplars are left out. [owner of all shards] */
+void metrics_save(const struct metrics *m, struct buf *out);
+/* Adds what metrics_save wrote to shard 0. False: these are not such bytes, or were counted in other buckets (`e` says which);
+ * `m` may then hold a part of them. [owner of shard 0] */
+MUST_USE bool metrics_load(struct metrics *m, struct str bytes, struct err *e);
 
 enum metrics_format { METRICS_TEXT, METRICS_OPENMETRICS };
 /* What the Accept header asks for; *content_type gets the whole header value. */

@@ -55,7 +55,7 @@ enum histogram {
     HISTOGRAM_COUNT
 };
 
-/* Traits: what families filter cells by. A cell has exactly one of the first four. */
+/* Traits: what families filter cells by. A cell has exactly one of the first four, or UNKNOWN. */
 enum {
     TRAIT_SUCCESS = 1,
     TRAIT_FAILURE = 2,
@@ -63,11 +63,13 @@ enum {
     TRAIT_EXPECTED = 8, /* a failure that has not happened yet, for families to show as 0 */
     TRAIT_DEPLOYED = 16,
     TRAIT_STREAM = 32,
+    TRAIT_UNKNOWN = 64, /* read from a log whose line does not say how the request ended */
 };
 
 struct outcome {
     uint16_t http_status, provider_status;
     uint8_t error_code, traits;
+    uint8_t exception; /* of a line of LiteLLM's: which of its classes (metrics_exceptions), or 0 */
 };
 
 /* The last request seen in a bucket. A seqlock: `version` is odd while the owner writes. */
@@ -127,6 +129,20 @@ static inline size_t shard_cell_count(const struct shard *s)
 {
     return __atomic_load_n(&s->cell_count, __ATOMIC_ACQUIRE);
 }
+
+/* What tells a cell from others. Texts are borrowed. */
+struct key {
+    struct str values[VALUE_KEYED];
+    struct outcome outcome;
+};
+
+/* The cell of a key, made where it is new; past the budget "other", and `k` is changed to that. [owner of `s`] */
+struct cell *metrics_cell(const struct metrics *m, struct shard *s, struct key *k);
+
+/* LiteLLM's exception classes by number, from 1 on: the known set that labels are taken from. */
+#define METRICS_EXCEPTIONS_MAX 40
+extern const char *const metrics_exceptions[METRICS_EXCEPTIONS_MAX]; /* NULL where there is none */
+uint8_t metrics_exception(struct str name);                          /* 0: not one of them */
 
 /* Copies a whole exemplar; false when there is none. [any] */
 bool exemplar_read(const struct exemplar *from, struct exemplar *to);

@@ -22,6 +22,7 @@
 #include "base/clock.h"
 #include "base/digits.h"
 #include "base/json_text.h"
+#include "observe/log_metrics.h"
 #include "observe/log_writer.h"
 #include "observe/process.h"
 
@@ -40,6 +41,7 @@ enum source_kind {
     SOURCE_STATE,
     SOURCE_WORKERS,
     SOURCE_LOG,
+    SOURCE_EXPORT,
     SOURCE_SCALAR,
     SOURCE_PROCESS,
     SOURCE_CALL
@@ -58,6 +60,7 @@ struct part {
 
 struct source {
     enum source_kind kind;
+    unsigned about;         /* METRICS_ bit */
     unsigned index;         /* number, histogram, or offset of a member */
     unsigned cells;         /* TRAIT_ bits and HISTOGRAM_ZEROS */
     const char *part_label; /* names of labels that parts or the called function add */
@@ -80,7 +83,7 @@ struct family {
 enum {
     SUCCESS = TRAIT_SUCCESS,
     FAILURE = TRAIT_FAILURE,
-    ANY = TRAIT_SUCCESS | TRAIT_FAILURE | TRAIT_CANCELLED,
+    ANY = TRAIT_SUCCESS | TRAIT_FAILURE | TRAIT_CANCELLED | TRAIT_UNKNOWN,
     EXPECTED = TRAIT_EXPECTED,
     DEPLOYED = TRAIT_DEPLOYED,
     STREAM = TRAIT_STREAM,
@@ -592,6 +595,12 @@ static void write_log(struct scrape *s, const struct family *f)
                *(const uint64_t *)(const void *)(stats + f->source.index));
 }
 
+static void write_export(struct scrape *s, const struct family *f)
+{
+    const char *stats = (const char *)s->process->exporter;
+    sample(s, f, STR_NONE, STR_NONE, *(const uint64_t *)(const void *)(stats + f->source.index));
+}
+
 /* ---- the table ---- */
 
 static const struct part token_types[] = {
@@ -612,19 +621,30 @@ static const struct part token_types[] = {
 #define LABELS(set, list)
 #define DECIMALS(what) (NUMBER_##what == NUMBER_COST ? COST_DECIMALS : 0)
 #define SUM(what, which) \
-    {.kind = SOURCE_SUM, .index = NUMBER_##what, .cells = (which), .decimals = DECIMALS(what)}
+    {.kind = SOURCE_SUM, .about = METRICS_REQUESTS, .index = NUMBER_##what, .cells = (which), \
+     .decimals = DECIMALS(what)}
 #define PARTS(label, table, which) \
-    {.kind = SOURCE_SUM, .cells = (which), .part_label = label, .parts = table, \
+    {.kind = SOURCE_SUM, .about = METRICS_REQUESTS, .cells = (which), .part_label = label, .parts = table, \
      .part_count = COUNT(table)}
 #define TIMES(what, which) \
-    {.kind = SOURCE_TIMES, .index = HISTOGRAM_##what, .cells = (which), .decimals = TIME_DECIMALS}
-#define STATE(which) {.kind = SOURCE_STATE, .cells = (which)}
-#define WORKERS(member) {.kind = SOURCE_WORKERS, .index = offsetof(struct metrics_worker, member)}
-#define LOG(member) {.kind = SOURCE_LOG, .index = offsetof(struct log_stats, member)}
-#define SCALAR(function, digits) {.kind = SOURCE_SCALAR, .scalar = function, .decimals = digits}
+    {.kind = SOURCE_TIMES, .about = METRICS_REQUESTS, .index = HISTOGRAM_##what, \
+     .cells = (which), .decimals = TIME_DECIMALS}
+#define STATE(which) {.kind = SOURCE_STATE, .about = METRICS_REQUESTS, .cells = (which)}
+#define WORKERS(member) \
+    {.kind = SOURCE_WORKERS, .about = METRICS_GATEWAY, \
+     .index = offsetof(struct metrics_worker, member)}
+#define LOG(member) \
+    {.kind = SOURCE_LOG, .about = METRICS_GATEWAY, .index = offsetof(struct log_stats, member)}
+#define EXPORT(member, digits) \
+    {.kind = SOURCE_EXPORT, .about = METRICS_EXPORT, \
+     .index = offsetof(struct export_stats, member), .decimals = digits}
+#define SCALAR(of, function, digits) \
+    {.kind = SOURCE_SCALAR, .about = METRICS_##of, .scalar = function, .decimals = digits}
 #define PROCESS(function, digits) \
-    {.kind = SOURCE_PROCESS, .process = process_##function, .decimals = digits}
-#define CALL(function, label) {.kind = SOURCE_CALL, .call = function, .part_label = label}
+    {.kind = SOURCE_PROCESS, .about = METRICS_PROCESS, .process = process_##function, \
+     .decimals = digits}
+#define CALL(of, function, label) \
+    {.kind = SOURCE_CALL, .about = METRICS_##of, .call = function, .part_label = label}
 #define M(name_, type_, set, source_, unit_, help_) \
     {.name = name_, .type = TYPE_##type_, .labels = labels_##set, \
      .label_count = COUNT(labels_##set), .source = source_, .unit = unit_, .help = help_},
@@ -647,6 +667,7 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_STATE: write_state(s, f); break;
     case SOURCE_WORKERS: sample(s, f, STR_NONE, STR_NONE, worker_sum(s, f->source.index)); break;
     case SOURCE_LOG: write_log(s, f); break;
+    case SOURCE_EXPORT: write_export(s, f); break;
     case SOURCE_SCALAR: sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
     case SOURCE_PROCESS: sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
     case SOURCE_CALL: f->source.call(s, f); break;
@@ -721,74 +742,13 @@ void metrics_write(const struct metrics *m, const struct metrics_process *p, enu
     struct scrape s = {.m = m, .process = p, .format = f, .out = out};
     size_t before = buf_used(out);
     scrape_init(&s);
+    unsigned about = p->about ? p->about : METRICS_REQUESTS | METRICS_GATEWAY | METRICS_PROCESS;
     for (size_t i = 0; i < COUNT(families) && !s.failed; i++)
-        write_family(&s, &families[i]);
+        if (families[i].source.about & about)
+            write_family(&s, &families[i]);
     if (f == METRICS_OPENMETRICS)
         put_z(&s, "# EOF\n");
     if (s.failed)
         out->len = out->at + before; /* half an exposition would look like series that ended */
     scrape_fini(&s);
-}
-
-/* ---- docs/metrics.md ---- */
-
-static void doc(struct buf *out, const char *text)
-{
-    ENSURE(buf_append_str(out, str_from(text)));
-}
-
-static void doc_labels(struct buf *out, const struct family *f)
-{
-    for (size_t i = 0; i < f->label_count; i++) {
-        doc(out, i ? ", " : "");
-        doc(out, f->labels[i].name);
-    }
-    if (f->source.part_label) {
-        doc(out, f->label_count ? ", " : "");
-        doc(out, f->source.part_label);
-    }
-}
-
-static const char doc_intro[] =
-    "# Metrics\n\n"
-    "Generated by `weir docs` from `src/observe/metrics.def`.\n\n"
-    "`GET /metrics` answers in Prometheus's text format 0.0.4, or in OpenMetrics 1.0 (with trace "
-    "ids as exemplars on the buckets of\n"
-    "`litellm_latency_seconds` and `litellm_request_total_latency_metric`) when the Accept header "
-    "asks for it.\n\n"
-    "- Every number comes from the request records that the log is written from: the two agree to "
-    "the last request.\n"
-    "- Labels come from the configuration. A model that is not configured is `other`; a model "
-    "matched by a wildcard is shown as the\n"
-    "  wildcard; a key shows its hash and alias only if the gateway knows it. What is not known, "
-    "or would come from the client\n"
-    "  (`end_user`, `user`, `client_ip`, `user_agent`), is `None`.\n"
-    "- Past `weir_settings.series_budget` label combinations a worker counts new ones under "
-    "`other`;\n"
-    "  `weir_metrics_series_overflow_total` says how often.\n"
-    "- Series of every configured deployment are there from the start as 0, so that `rate()` sees "
-    "the first request. Histograms with\n"
-    "  LiteLLM's label sets appear with their first observation.\n"
-    "- `litellm_*` names and label sets are LiteLLM's. `litellm_cache_hits` is a counter without "
-    "`_total`, which OpenMetrics does not\n"
-    "  have: its type is `unknown` there, under the same name.\n"
-    "- `le` is written as `1.0`, not `1`, in both formats. There are no `_created` samples.\n\n"
-    "| name | type | labels | unit | meaning |\n| --- | --- | --- | --- | --- |\n";
-
-void metrics_write_docs(struct buf *out)
-{
-    doc(out, doc_intro);
-    for (size_t i = 0; i < COUNT(families); i++) {
-        const struct family *f = &families[i];
-        const char *cells[] = {f->name, "` | ", type_names[f->type], " | "};
-        doc(out, "| `");
-        for (size_t k = 0; k < COUNT(cells); k++)
-            doc(out, cells[k]);
-        doc_labels(out, f);
-        doc(out, " | ");
-        doc(out, f->unit);
-        doc(out, " | ");
-        doc(out, f->help);
-        doc(out, " |\n");
-    }
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "observe/log_metrics.h"
 #include "observe/log_writer.h"
 #include "observe/metrics.h"
 
@@ -104,7 +105,11 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
                                       struct log_stats *log)
 {
     static struct buf out;
-    struct metrics_process p = {.start_time_seconds = 1700000000.5,
+    static const struct export_stats exporter = {.lines = 9};
+    struct metrics_process p = {.about = METRICS_REQUESTS | METRICS_GATEWAY | METRICS_EXPORT |
+                                         METRICS_PROCESS,
+                                .exporter = &exporter,
+                                .start_time_seconds = 1700000000.5,
                                 .version = "1.2.3",
                                 .git_commit = "abc",
                                 .compiler = "gcc",

@@ -1,0 +1,5 @@
+/* notify.h -- telling systemd how a service does: "READY=1", "STOPPING=1" over $NOTIFY_SOCKET (sd_notify(3); no library needed). */
+#pragma once
+
+/* Nothing without the variable; a failure is a warning. */
+void notify_service(const char *state);

@@ -1,0 +1,198 @@
+/* metrics_state.c -- the cells as bytes, so that `weir export` can go on counting where it ended.
+ *
+ * Numbers are varints; what the program numbers for itself (errors, exceptions) is written by its name, so that another version
+ * of weir still reads it. The buckets are written too: numbers counted in other ones can not be carried over.
+ * Reading trusts nothing: every length and number is checked against what there is. Cells go through metrics_cell, so a smaller
+ * series budget than before makes "other" of what no longer fits, and nothing is lost. */
+#include "base/varint.h"
+#include "observe/metrics_internal.h"
+
+#define FORMAT 1
+_Static_assert(NUMBER_COUNT == 12 && HISTOGRAM_COUNT == 7 && VALUE_KEYED == 8,
+               "cells are made of other things than before: another FORMAT");
+
+#define TRAITS_OF_OUTCOME                                                                          \
+    (TRAIT_SUCCESS | TRAIT_FAILURE | TRAIT_CANCELLED | TRAIT_EXPECTED | TRAIT_UNKNOWN)
+
+/* Numbers of a cell, histograms included. */
+static size_t number_count(const struct metrics *m)
+{
+    const int last = HISTOGRAM_COUNT - 1;
+    return m->histogram_at[last] + m->bounds[last].count + 2;
+}
+
+/* ---- writing ---- */
+
+static bool put_bounds(const struct metrics *m, struct buf *out)
+{
+    bool ok = true;
+    for (int h = 0; h < HISTOGRAM_COUNT; h++) {
+        ok = ok && varint_put(out, m->bounds[h].count);
+        for (uint32_t i = 0; i < m->bounds[h].count; i++)
+            ok = ok && varint_put(out, m->bounds[h].ns[i]);
+    }
+    return ok;
+}
+
+static bool put_errors(const struct metrics *m, struct buf *out)
+{
+    bool ok = varint_put(out, ERR_COUNT);
+    for (int code = 0; code < ERR_COUNT; code++) {
+        uint64_t sum = 0;
+        for (int i = 0; i < m->shard_count; i++)
+            sum += COUNTER_GET(m->shards[i].errors[code]);
+        ok = ok && varint_put_str(out, str_from(error_info((enum error_code)code)->name)) &&
+             varint_put(out, sum);
+    }
+    return ok;
+}
+
+static bool put_cell(const struct metrics *m, const struct cell *c, struct buf *out)
+{
+    const struct outcome *o = &c->outcome;
+    const char *error = error_info((enum error_code)o->error_code)->name;
+    const char *exception = o->exception ? metrics_exceptions[o->exception] : "";
+    bool ok = true;
+    for (int v = 0; v < VALUE_KEYED; v++)
+        ok = ok && varint_put_str(out, c->values[v]);
+    ok = ok && varint_put(out, o->http_status) && varint_put(out, o->provider_status) &&
+         varint_put_str(out, str_from(error)) && varint_put_str(out, str_from(exception)) &&
+         varint_put(out, o->traits) &&
+         varint_put(out, (uint64_t)MAX(COUNTER_GET(c->last_real_us), 0));
+    for (size_t i = 0; i < number_count(m); i++)
+        ok = ok && varint_put(out, COUNTER_GET(c->numbers[i]));
+    return ok;
+}
+
+void metrics_save(const struct metrics *m, struct buf *out)
+{
+    uint64_t cells = 0, overflows = 0;
+    for (int i = 0; i < m->shard_count; i++) {
+        cells += shard_cell_count(&m->shards[i]);
+        overflows += COUNTER_GET(m->shards[i].overflows);
+    }
+    bool ok = varint_put(out, FORMAT) && put_bounds(m, out) && put_errors(m, out) &&
+              varint_put(out, overflows) && varint_put(out, cells);
+    for (int i = 0; i < m->shard_count; i++)
+        for (size_t k = 0, n = shard_cell_count(&m->shards[i]); k < n; k++)
+            ok = ok && put_cell(m, shard_cell(m, &m->shards[i], k), out);
+    ENSURE(ok);
+}
+
+/* ---- reading ---- */
+
+static bool cut_short(struct err *e)
+{
+    return err_set(e, "the numbers in it are damaged");
+}
+
+static bool same_bounds(const struct metrics *m, struct str *from, struct err *e)
+{
+    uint64_t value;
+    for (int h = 0; h < HISTOGRAM_COUNT; h++) {
+        bool same = varint_get(from, &value) && value == m->bounds[h].count;
+        for (uint32_t i = 0; same && i < m->bounds[h].count; i++)
+            same = varint_get(from, &value) && value == m->bounds[h].ns[i];
+        if (!same)
+            return err_set(e, "its latencies were counted in other buckets "
+                              "(litellm_settings.prometheus_latency_buckets)");
+    }
+    return true;
+}
+
+/* ERR_NONE for one that this version does not have. */
+static enum error_code error_named(struct str name)
+{
+    for (int code = 0; code < ERR_COUNT; code++)
+        if (str_eq(name, str_from(error_info((enum error_code)code)->name)))
+            return (enum error_code)code;
+    return ERR_NONE;
+}
+
+static bool get_errors(struct shard *s, struct str *from)
+{
+    uint64_t count, sum;
+    struct str name;
+    if (!varint_get(from, &count))
+        return false;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!varint_get_str(from, &name) || !varint_get(from, &sum))
+            return false;
+        COUNTER_ADD(s->errors[error_named(name)], sum);
+    }
+    return true;
+}
+
+static bool get_status(struct str *from, uint16_t *out)
+{
+    uint64_t value;
+    if (!varint_get(from, &value) || value > 999)
+        return false;
+    *out = (uint16_t)value;
+    return true;
+}
+
+/* One outcome, and what else there is: as many sets as there is room for past the budget (metrics.c). */
+static bool are_traits(uint64_t traits)
+{
+    uint64_t outcome = traits & TRAITS_OF_OUTCOME, more = TRAIT_DEPLOYED | TRAIT_STREAM;
+    return outcome && !(outcome & (outcome - 1)) && !(traits & ~(outcome | more));
+}
+
+static bool get_key(struct str *from, struct key *k)
+{
+    struct str error, exception;
+    uint64_t traits;
+    struct outcome *o = &k->outcome;
+    *o = (struct outcome){0};
+    for (int v = 0; v < VALUE_KEYED; v++)
+        if (!varint_get_str(from, &k->values[v]) || k->values[v].n == 0)
+            return false;
+    if (!get_status(from, &o->http_status) || !get_status(from, &o->provider_status) ||
+        !varint_get_str(from, &error) || !varint_get_str(from, &exception) ||
+        !varint_get(from, &traits) || !are_traits(traits))
+        return false;
+    o->error_code = (uint8_t)error_named(error);
+    o->exception = metrics_exception(exception);
+    o->traits = (uint8_t)traits;
+    return true;
+}
+
+static bool get_cell(const struct metrics *m, struct shard *s, struct str *from)
+{
+    struct key k;
+    uint64_t last_us, value;
+    if (!get_key(from, &k) || !varint_get(from, &last_us) || last_us > INT64_MAX)
+        return false;
+    struct cell *c = metrics_cell(m, s, &k);
+    int64_t newest_us = MAX(COUNTER_GET(c->last_real_us), (int64_t)last_us);
+    __atomic_store_n(&c->last_real_us, newest_us, __ATOMIC_RELAXED);
+    for (size_t i = 0; i < number_count(m); i++) {
+        if (!varint_get(from, &value))
+            return false;
+        if (value)
+            COUNTER_ADD(c->numbers[i], value);
+    }
+    return true;
+}
+
+bool metrics_load(struct metrics *m, struct str bytes, struct err *e)
+{
+    struct shard *s = &m->shards[0];
+    uint64_t format, overflows, cells, overflows_before = COUNTER_GET(s->overflows);
+    if (!varint_get(&bytes, &format))
+        return cut_short(e);
+    if (format != FORMAT)
+        return err_set(e, "another version of weir wrote it (its format is %llu, this one's %d)",
+                       (unsigned long long)format, FORMAT);
+    if (!same_bounds(m, &bytes, e))
+        return false;
+    if (!get_errors(s, &bytes) || !varint_get(&bytes, &overflows) || !varint_get(&bytes, &cells))
+        return cut_short(e);
+    for (uint64_t i = 0; i < cells; i++)
+        if (!get_cell(m, s, &bytes))
+            return cut_short(e);
+    /* Requests that overflowed, not cells that do now. */
+    __atomic_store_n(&s->overflows, overflows_before + overflows, __ATOMIC_RELAXED);
+    return bytes.n == 0 || cut_short(e);
+}
