@@ -52,6 +52,7 @@ struct analysis {
     int threads;
     bool
         failures_only; /* nothing is asked about requests that did not fail, but how many they are */
+    bool plain;        /* only what the overview's tables show of requests is asked for */
     int64_t exact_max; /* latencies kept for exact percentiles, 4 bytes each; more: histograms */
     const struct prices *prices;        /* --prices; NULL: the built-in table alone */
     const struct what_if_plan *what_if; /* --what-if, or --prices alone; NULL: none */

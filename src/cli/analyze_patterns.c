@@ -1,7 +1,7 @@
 /* analyze_patterns.c -- the part "patterns": what goes wrong, in the words of the errors, and what to do about it.
  *
- * The overview shows the three most frequent, a line and a message each; --errors shows --top of them, with whom they struck, what
- * they are likely to come from, and a command to go on with. Markdown, CSV and HTML get a table. */
+ * --errors shows --top of them, with whom they struck, what they are likely to come from, and a command to go on with. Markdown, CSV and
+ * HTML get a table. Not in the overview: to fold a message takes as long as to read four lines. */
 #include <math.h>
 
 #include "base/when.h"
@@ -9,7 +9,6 @@
 #include "cli/graph.h"
 #include "observe/error_patterns.h"
 
-#define OVERVIEW_ROWS  3
 #define NAMES_SHOWN    3
 #define INDENT_COLUMNS 4
 #define LABEL_COLUMNS  7
@@ -30,7 +29,7 @@ struct row {
 
 static bool wanted(const struct analysis *a)
 {
-    return a->show.errors || analysis_is_overview(a);
+    return a->show.errors || a->html_path;
 }
 
 static void *make(const struct analysis *a)
@@ -250,14 +249,12 @@ static void write_head(const struct term *t, const struct row *r, int spark_colu
 }
 
 static void write_block(const struct analysis *a, const struct term *t, const struct row *r,
-                        int spark_columns, bool details)
+                        int spark_columns)
 {
     struct buf next = {0};
     write_head(t, r, spark_columns);
     fprintf(t->out, "%*s", INDENT_COLUMNS, "");
     put_wrapped(t, STYLE_NONE, INDENT_COLUMNS, shown_text(r->pattern));
-    if (!details)
-        return;
     write_cause(t, r->cause);
     for (int i = 0; i < ERROR_NAMES_COUNT; i++)
         write_names(t, i == ERROR_PROVIDERS ? "from" : names_titles[i], &r->pattern->names[i]);
@@ -304,11 +301,11 @@ static void write_terminal(const struct analysis *a, const struct error_patterns
     fprintf(t->out, "%s\n", term_sgr_end(t, STYLE_TITLE));
     for (size_t i = 0; i < shown; i++) {
         struct row r = row_of(a, p, i);
-        if (i && a->show.errors)
+        if (i)
             fputc('\n', t->out);
-        write_block(a, t, &r, spark_columns, a->show.errors);
+        write_block(a, t, &r, spark_columns);
     }
-    snprintf(how, sizeof how, a->show.errors ? "--top %zu" : "--errors", p->count);
+    snprintf(how, sizeof how, "--top %zu", p->count);
     write_rest(t, p, shown, how);
 }
 
@@ -364,7 +361,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     error_patterns_settle(p);
     if (p->errors == 0)
         return;
-    size_t shown = MIN(p->count, (size_t)(a->show.errors ? a->top : OVERVIEW_ROWS));
+    size_t shown = MIN(p->count, (size_t)a->top);
     if (format == TABLE_TERMINAL) {
         write_terminal(a, p, shown, t);
         return;
@@ -378,7 +375,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
         put_row(&table, &r);
     }
     if (shown < p->count)
-        table_note(&table, "%zu more: --errors --top %zu", p->count - shown, p->count);
+        table_note(&table, "%zu more: --top %zu", p->count - shown, p->count);
     table_write(&table, format, t);
     table_fini(&table);
 }

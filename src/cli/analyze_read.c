@@ -96,7 +96,9 @@ static void show_progress(void *arg, uint64_t done, uint64_t total)
 static void add_views(struct rollup *r, const struct analysis *a)
 {
     static const enum log_field error_fields[] = {LOG_error_type, LOG_provider, LOG_model};
-    uint32_t all = (1u << SPREAD_COUNT) - 1;
+    uint32_t all = a->plain
+                       ? 1u << SPREAD_LATENCY | 1u << SPREAD_TTFT | 1u << SPREAD_TOKENS_PER_SECOND
+                       : (1u << SPREAD_COUNT) - 1;
     struct rollup_view *by = rollup_add_view_by(r, a->by_refs, a->by_count, 0, all);
     by->exact = a->exact_max > 0;
     rollup_add_view(r, error_fields, COUNT(error_fields), 0, 0)->only_failed = true;
@@ -167,6 +169,14 @@ static void settle(struct analysis *a, const struct share *s)
     a->cut_short = __atomic_load_n(&stop_reading, __ATOMIC_RELAXED);
 }
 
+/* Times that no table of the overview shows. */
+static uint64_t unwanted_of(const struct analysis *a)
+{
+    uint64_t times = LOG_BIT(upstream) | LOG_BIT(overhead) | LOG_BIT(queue) | LOG_BIT(engine_load) |
+                     LOG_BIT(engine_prefill) | LOG_BIT(engine_decode);
+    return a->plain ? times : 0;
+}
+
 bool analyze_read(struct analysis *a, struct err *e)
 {
     uint64_t begin_ns = clock_mono_ns();
@@ -184,6 +194,7 @@ bool analyze_read(struct analysis *a, struct err *e)
         .threads = a->threads,
         .since_us = a->compares ? MIN(a->since_us, a->other_since_us) : a->since_us,
         .until_us = a->compares ? MAX(a->until_us, a->other_until_us) : a->until_us,
+        .unwanted = unwanted_of(a),
         .contexts = contexts,
         .take = take,
         .take_head = a->failures_only ? take_head : NULL,

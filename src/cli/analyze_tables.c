@@ -384,6 +384,10 @@ void analyze_write_tables(const struct analysis *a, enum table_format format, co
     if ((overview || a->show.errors) && a->errors->group_count) {
         fputc('\n', t->out);
         write_view(a, a->errors, SECTION_ERRORS, "Errors", format, t);
+        if (overview && format == TABLE_TERMINAL) {
+            say(t, STYLE_DIM, "what they say and what to do: --errors");
+            fputc('\n', t->out);
+        }
     }
     for (size_t i = 0; i < analyze_part_count; i++)
         if (a->parts[i])

@@ -375,6 +375,17 @@ static bool asks_for_failures_only(const struct analysis *a)
            !a->html_path && format != FORMAT_JSON;
 }
 
+/* The overview for people, of all lines, by anything but times: then some need not be read. */
+static bool asks_for_little(const struct analysis *a)
+{
+    for (int i = 0; i < a->by_count; i++)
+        if (a->by_refs[i].kind == LOG_REF_FIELD &&
+            record_fields[a->by_refs[i].field].kind == RECORD_MS)
+            return false;
+    return analysis_is_overview(a) && log_filter_is_empty(&a->filter) && !a->compares &&
+           !a->html_path && !a->thresholds && format != FORMAT_JSON;
+}
+
 /* Options into what they ask for. */
 static bool take_options(struct analysis *a, struct log_set *set, int argc, char **argv,
                          struct err *e)
@@ -388,6 +399,7 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
     if (!take_where(a, e) || !take_thresholds(a, e))
         return false;
     a->failures_only = asks_for_failures_only(a);
+    a->plain = asks_for_little(a);
     return true;
 }
 

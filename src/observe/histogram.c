@@ -4,20 +4,7 @@
 
 #include "base/mem.h"
 
-enum { SUB_BITS = 7, SUBS = 1 << SUB_BITS };
-
-/* Octave 0 holds 0 to 127 and octave 1 128 to 255, both a value a bucket; octave n holds 2^(n+6) to 2^(n+7). */
-static inline unsigned octave_of(uint64_t value)
-{
-    unsigned bits = value ? 64 - (unsigned)__builtin_clzll(value) : 0;
-    return bits <= SUB_BITS ? 0 : MIN(bits - SUB_BITS, HISTOGRAM_OCTAVES - 1u);
-}
-
-static inline unsigned sub_of(uint64_t value, unsigned octave)
-{
-    uint64_t at = octave ? (value >> (octave - 1)) - SUBS : value;
-    return (unsigned)MIN(at, (uint64_t)SUBS - 1);
-}
+enum { SUBS = 1 << HISTOGRAM_SUB_BITS };
 
 static uint64_t middle_of(unsigned octave, unsigned sub)
 {
@@ -27,11 +14,9 @@ static uint64_t middle_of(unsigned octave, unsigned sub)
     return (SUBS + sub) * width + (width - 1) / 2;
 }
 
-static uint32_t *buckets_of(struct histogram *h, unsigned octave)
+COLD uint32_t *histogram_new_octave(struct histogram *h, unsigned octave)
 {
-    if (UNLIKELY(!h->octaves[octave]))
-        h->octaves[octave] = mem_alloc(SUBS * sizeof(uint32_t));
-    return h->octaves[octave];
+    return h->octaves[octave] = mem_alloc(SUBS * sizeof(uint32_t));
 }
 
 void histogram_fini(struct histogram *h)
@@ -41,16 +26,6 @@ void histogram_fini(struct histogram *h)
     *h = (struct histogram){0};
 }
 
-void histogram_add(struct histogram *h, uint64_t value)
-{
-    unsigned octave = octave_of(value);
-    buckets_of(h, octave)[sub_of(value, octave)]++;
-    h->min = h->count == 0 || value < h->min ? value : h->min;
-    h->max = MAX(h->max, value);
-    h->sum += (double)value;
-    h->count++;
-}
-
 void histogram_merge(struct histogram *into, const struct histogram *from)
 {
     if (from->count == 0)
@@ -58,7 +33,7 @@ void histogram_merge(struct histogram *into, const struct histogram *from)
     for (unsigned o = 0; o < HISTOGRAM_OCTAVES; o++) {
         if (!from->octaves[o])
             continue;
-        uint32_t *buckets = buckets_of(into, o);
+        uint32_t *buckets = into->octaves[o] ? into->octaves[o] : histogram_new_octave(into, o);
         for (unsigned s = 0; s < SUBS; s++)
             buckets[s] += from->octaves[o][s];
     }

@@ -7,7 +7,8 @@
 
 #include "base/base.h"
 
-#define HISTOGRAM_OCTAVES 40 /* 2^7 µs to 2^47 µs: four years; above counts as the last */
+#define HISTOGRAM_OCTAVES  40 /* 2^7 µs to 2^47 µs: four years; above counts as the last */
+#define HISTOGRAM_SUB_BITS 7  /* 128 buckets an octave */
 
 struct histogram {
     uint64_t count, min, max;
@@ -16,7 +17,25 @@ struct histogram {
 };
 
 void histogram_fini(struct histogram *h);
-void histogram_add(struct histogram *h, uint64_t value);
+uint32_t *histogram_new_octave(struct histogram *h, unsigned octave); /* for histogram_add */
+/* Octave 0 holds 0 to 127 and octave 1 128 to 255, both a value a bucket; octave n holds 2^(n+6) to 2^(n+7). Inline: called
+ * several times a line. */
+static inline void histogram_add(struct histogram *h, uint64_t value)
+{
+    unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
+    unsigned octave =
+        bits <= HISTOGRAM_SUB_BITS ? 0 : MIN(bits - HISTOGRAM_SUB_BITS, HISTOGRAM_OCTAVES - 1u);
+    const uint64_t subs = UINT64_C(1) << HISTOGRAM_SUB_BITS;
+    uint64_t sub = octave ? (value >> (octave - 1)) - subs : value;
+    uint32_t *buckets = h->octaves[octave];
+    if (UNLIKELY(!buckets))
+        buckets = histogram_new_octave(h, octave);
+    buckets[MIN(sub, subs - 1)]++;
+    h->min = h->count == 0 || value < h->min ? value : h->min;
+    h->max = MAX(h->max, value);
+    h->sum += (double)value;
+    h->count++;
+}
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that at least `quantile` (0 to 1) of all values do not exceed (nearest rank): the middle of its bucket, within [min, max].
  * 0 when empty. */

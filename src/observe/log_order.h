@@ -5,12 +5,12 @@
  * remembered by its bytes: the same bytes in the same kind of object mean the same. Zeroed memory has learned nothing. */
 #pragma once
 
-#include "base/digits.h"
+#include "base/base.h"
 
 struct log_key;
 
 #define LOG_ORDER_STEPS 192
-#define LOG_ORDER_TEXT  40 /* longer ones are not learned */
+#define LOG_ORDER_TEXT  48 /* longer ones are not learned */
 
 struct log_step {
     char text[LOG_ORDER_TEXT];
@@ -25,14 +25,32 @@ struct log_order {
     struct log_step steps[LOG_ORDER_STEPS];
 };
 
+/* Of the 16 bytes at a and b, one bit each: are they different? */
+#ifdef __SSE2__
+#include <emmintrin.h>
+static inline unsigned log_differing_16(const char *a, const char *b)
+{
+    __m128i x = _mm_loadu_si128((const void *)a), y = _mm_loadu_si128((const void *)b);
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(x, y)) ^ 0xFFFF;
+}
+#else
+static inline unsigned log_differing_16(const char *a, const char *b)
+{
+    unsigned bits = 0;
+    for (unsigned i = 0; i < 16; i++)
+        bits |= (unsigned)(a[i] != b[i]) << i;
+    return bits;
+}
+#endif
+
 static inline bool log_step_is(const struct log_step *s, const char *p)
 {
-    unsigned i = 0;
-    for (; i + 8 <= s->bytes; i += 8)
-        if (digits_load(p + i) != digits_load(s->text + i))
+    unsigned left = s->bytes;
+    const char *text = s->text;
+    for (; UNLIKELY(left > 16); left -= 16, text += 16, p += 16)
+        if (log_differing_16(p, text))
             return false;
-    unsigned rest = s->bytes - i;
-    return rest == 0 || (digits_load(p + i) ^ digits_load(s->text + i)) << (64 - 8 * rest) == 0;
+    return !(log_differing_16(p, text) & ((1u << left) - 1));
 }
 
 /* The step that p is at, if it is one that has come after step `at` before; else 0. */

@@ -87,7 +87,8 @@ take_text(struct logline *l, const char *p, enum log_field field, struct str *ou
 #define VALUE_TIME(l, p, field, out) value_TIME(l, p, UINT64_C(1) << (field), out)
 #define VALUE_STR(l, p, field, out)  take_text(l, p, field, out)
 #define VALUE_INT(l, p, field, out)  value_INT(l, p, UINT64_C(1) << (field), out)
-#define VALUE_MS(l, p, field, out)   value_MS(l, p, UINT64_C(1) << (field), out)
+#define VALUE_MS(l, p, field, out)                                                                 \
+    (l->unwanted >> (field)&1 ? cross_decimal(p) : value_MS(l, p, UINT64_C(1) << (field), out))
 #define VALUE_USD(l, p, field, out)  value_USD(l, p, UINT64_C(1) << (field), out)
 #define VALUE_RATE(l, p, field, out) value_RATE(l, p, UINT64_C(1) << (field), out)
 #define VALUE_BOOL(l, p, field, out) value_BOOL(l, p, UINT64_C(1) << (field), out)

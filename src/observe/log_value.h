@@ -51,21 +51,35 @@ static bool is_hex_4(const char *p)
     return true;
 }
 
-/* p is at the first mark of a string that is not its end. Returns its closing quote, or NULL. */
+/* p is at a backslash. Returns the bytes of the escape, or 0. */
+static inline size_t escape_bytes(const char *p)
+{
+    static const bool plain[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+                                    ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
+    if (plain[(unsigned char)p[1]])
+        return 2;
+    return p[1] == 'u' && is_hex_4(p + 2) ? 6 : 0;
+}
+
+/* p is at the first mark of a string that is not its end. Returns its closing quote, or NULL. The marks of a block are looked at one after
+ * the other: texts with escapes have many. */
 static const char *string_end_escaped(const char *p)
 {
-    static const bool escapes[256] = {['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
-                                      ['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true};
-    while (*p == '\\') {
-        if (p[1] == 'u' && is_hex_4(p + 2))
-            p += 6;
-        else if (escapes[(unsigned char)p[1]])
-            p += 2;
-        else
-            return NULL;
-        p = next_mark(p);
+    for (;;) {
+        const char *block = p;
+        p += 16;
+        for (unsigned marks = marks_16(block); marks;) {
+            unsigned at = (unsigned)__builtin_ctz(marks);
+            size_t bytes = block[at] == '\\' ? escape_bytes(block + at) : 0;
+            if (bytes == 0)
+                return block[at] == '"' ? block + at : NULL;
+            if (at + bytes >= 16) {
+                p = block + at + bytes;
+                break;
+            }
+            marks &= ~0u << (at + bytes);
+        }
     }
-    return *p == '"' ? p : NULL;
 }
 
 /* p is behind the opening quote. Returns the closing one, or NULL; *escaped is set when there is a backslash. */
@@ -363,6 +377,20 @@ static inline const char *value_MS(struct logline *l, const char *p, uint64_t bi
     *out = (int64_t)(digits_value(word, n + m) * to_us[m]);
     l->found |= bit;
     return end;
+}
+
+/* Behind a number of up to 8 digits, and perhaps up to 8 behind a point; others: NULL, though they may be numbers. */
+static inline const char *cross_decimal(const char *p)
+{
+    unsigned n = digits_leading(digits_load(p));
+    if (UNLIKELY(n == 0 || (*p == '0' && n > 1)))
+        return NULL;
+    p += n;
+    if (LIKELY(*p == '.')) {
+        n = digits_leading(digits_load(p + 1));
+        p += n ? n + 1 : 0;
+    }
+    return LIKELY(ends_value(*p)) ? p : NULL;
 }
 
 /* Any number that is no count. */

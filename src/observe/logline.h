@@ -42,6 +42,8 @@ enum line_status { LINE_READ, LINE_BLANK, LINE_BROKEN, LINE_HEAD };
 struct logline {
     uint64_t found; /* one bit a field: its member of `r` is set */
     uint64_t
+        unwanted; /* the owner's: fields that need not be found. Their values are crossed where that is faster */
+    uint64_t
         escaped; /* string fields that hold a backslash: decode before comparing (logline_text) */
     struct record r;
     enum log_shape shape;

@@ -276,6 +276,7 @@ static void hand_init(struct hand *h, struct reading *g, int index)
     h->cap = 2 * LOGREAD_BLOCK;
     h->data = mem_alloc(h->cap + LOGLINE_SLACK);
     logline_init(&h->line);
+    h->line.unwanted = g->r->unwanted;
 }
 
 /* ---- the sum ---- */

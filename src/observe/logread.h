@@ -37,6 +37,8 @@ struct logread {
     int64_t since_us,
         until_us; /* of large plain files only the part with these times is read (log_seek.h): lines before and behind come
                                    all the same. INT64_MIN and INT64_MAX: all of it */
+    uint64_t
+        unwanted; /* fields that `take` does not look at: logline may leave them out (struct logline) */
     void **contexts; /* one a thread, for `take` */
     void (*take)(void *context, const struct logline *l, struct str line);
     /* May be NULL. Else only failures are asked about: lines that logline_read_failed passed over come here, and are `heads`, not read. */
