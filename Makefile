@@ -45,9 +45,11 @@ fuzz: test-deps | build-dir ## every fuzzer for T seconds (T=60)
 	@$(call CMAKE_BUILD,fuzz)
 	scripts/dev/fuzz $(T)
 
-bench: deps release ## weir against nginx, HAProxy and others; results in bench/results
+bench: deps release ## weir against nginx, HAProxy, DuckDB and others; results in bench/results
 	scripts/dev/bench-deps
 	python3 bench/run.py
+	python3 bench/reading.py --week --write
+	python3 bench/follow.py
 
 interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
 	scripts/dev/interop

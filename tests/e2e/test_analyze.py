@@ -1,15 +1,20 @@
 """`weir analyze` against the slow reference (tests/reference) on generated logs with every trap."""
 
+import contextlib
 import csv
 import datetime
 import gzip
 import io
 import itertools
 import json
+import os
 import pathlib
+import pty
 import random
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -382,3 +387,73 @@ def test_globs_are_read_in_the_order_of_time(rotated):
     assert [pathlib.Path(f).name for f in got["input"]["files"]] == ["r.log.2.gz", "r.log.bak", "r.log.1", "r.log"]
     assert {g["model"]: g["requests"] for g in got["groups"]} == {"m22": 48, "m23": 24, "m24": 24}
     assert b"no file matches" in weir(rotated / "x*.log", status=2).stderr
+
+
+# ---- while it reads ----
+
+def slow_stream(pieces, pause_s):
+    """A pipe that gives a piece every pause_s seconds, and its process."""
+    script = ("import sys,time\n"
+              "for piece in sys.argv[2:]:\n"
+              "    sys.stdout.write(piece); sys.stdout.flush(); time.sleep(float(sys.argv[1]))\n")
+    return subprocess.Popen([sys.executable, "-c", script, str(pause_s), *pieces], stdout=subprocess.PIPE)
+
+
+def line_of(n):
+    return (f'{{"timestamp":"2026-11-24T00:00:{n:02}.000Z","event":"request","model":"m","status":"success",'
+            f'"latency_ms":{n + 1}}}\n')
+
+
+def test_ctrl_c_ends_with_the_report_so_far():
+    stream = slow_stream([line_of(n) for n in range(40)], 0.25)
+    process = subprocess.Popen([WEIR, "analyze", "-", "--format", "json"], stdin=stream.stdout, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    stream.stdout.close()
+    time.sleep(1.2)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    stream.kill()
+    stream.wait()
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    assert told["input"]["complete"] is False
+    assert 1 <= told["total"]["requests"] < 40
+    assert told["total"]["latency_ms"]["max"] == told["total"]["requests"]
+
+
+def test_a_second_ctrl_c_ends_at_once():
+    read_end, write_end = os.pipe()  # nobody ever writes
+    process = subprocess.Popen([WEIR, "analyze", "-"], stdin=read_end, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=10)
+    os.close(read_end)
+    os.close(write_end)
+    assert process.returncode == -signal.SIGINT
+
+
+def test_long_work_shows_how_far_it_is_on_a_terminal_only():
+    for on_terminal in (True, False):
+        stream = slow_stream([line_of(n) for n in range(12)], 0.2)
+        terminal, side = pty.openpty()
+        process = subprocess.Popen([WEIR, "analyze", "-", "--color", "never"], stdin=stream.stdout, stdout=subprocess.PIPE,
+                                   stderr=side if on_terminal else subprocess.PIPE)
+        stream.stdout.close()
+        out, err = process.communicate(timeout=20)
+        os.close(side)
+        shown = b""
+        if on_terminal:
+            with contextlib.suppress(OSError):  # the other side is closed
+                while piece := os.read(terminal, 4096):
+                    shown += piece
+        os.close(terminal)
+        stream.wait()
+        assert process.returncode == 0
+        assert b"Requests  12:" in out
+        if on_terminal:
+            assert b"\rreading: " in shown
+            assert shown.endswith(b"\r\x1b[K")  # and leaves nothing behind
+        else:
+            assert err == b""
