@@ -451,26 +451,53 @@ static inline const char *skip_blanks(const char *p)
     return p;
 }
 
-static const char *skip_scalar(const char *p)
+static const char *skip_number_slow(const char *p)
+{
+    struct number n;
+    return take_number(p, &n);
+}
+
+/* Up to 7 digits, and perhaps up to 7 behind a point; others the long way. */
+static inline const char *skip_number(const char *p)
+{
+    unsigned n = digits_leading(digits_load(p));
+    const char *end = p + n;
+    if (UNLIKELY(n - 1 >= 7 || (*p == '0' && n > 1)))
+        return skip_number_slow(p);
+    if (*end == '.') {
+        n = digits_leading(digits_load(++end));
+        end += n;
+        if (UNLIKELY(n - 1 >= 7))
+            return skip_number_slow(p);
+    }
+    return UNLIKELY((*end | 0x20) == 'e') ? skip_number_slow(p) : end;
+}
+
+static inline const char *skip_string(const char *p)
 {
     bool escaped;
-    struct number n;
+    p = string_end(p + 1, &escaped);
+    return p ? p + 1 : NULL;
+}
+
+static inline const char *skip_scalar(const char *p)
+{
+    if (LIKELY(*p == '"'))
+        return skip_string(p);
     switch (*p) {
-    case '"': p = string_end(p + 1, &escaped); return p ? p + 1 : NULL;
     case 't': return memcmp(p, "true", 4) == 0 ? p + 4 : NULL;
     case 'n': return memcmp(p, "null", 4) == 0 ? p + 4 : NULL;
     case 'f': return memcmp(p, "false", 5) == 0 ? p + 5 : NULL;
-    default: return take_number(p, &n);
+    default: return skip_number(p);
     }
 }
 
 /* p is at a member's key. Returns where its value begins. */
-static const char *skip_key(const char *p)
+static inline const char *skip_key(const char *p)
 {
-    bool escaped;
-    if (*p != '"' || !(p = string_end(p + 1, &escaped)))
+    if (*p != '"' || !(p = skip_string(p)))
         return NULL;
-    p = skip_blanks(p + 1);
+    p = skip_blanks(p);
     return *p == ':' ? skip_blanks(p + 1) : NULL;
 }
 
@@ -479,10 +506,11 @@ static const char *skip_container(const char *p, size_t depth)
 {
     uint64_t objects[DEPTH_MAX / 64 + 1];
     size_t open = 0;
-    for (;;) { /* p is at a value */
+    bool object; /* the innermost one */
+    for (;;) {   /* p is at a value */
         if (*p == '{' || *p == '[') {
             uint64_t bit = UINT64_C(1) << open % 64;
-            bool object = *p == '{';
+            object = *p == '{';
             if (depth + open >= DEPTH_MAX)
                 return NULL;
             if (open % 64 == 0)
@@ -500,20 +528,17 @@ static const char *skip_container(const char *p, size_t depth)
         } else {
             p = skip_blanks(p);
         }
-        for (;;) { /* p is behind a value, or at the end of an empty container */
-            bool object = objects[(open - 1) / 64] >> (open - 1) % 64 & 1;
-            if (*p == ',') {
-                p = skip_blanks(p + 1);
-                if (object && !(p = skip_key(p)))
-                    return NULL;
-                break;
-            }
+        while (*p != ',') { /* p is behind a value, or at the end of an empty container */
             if (*p != (object ? '}' : ']'))
                 return NULL;
             if (--open == 0)
                 return p + 1;
+            object = objects[(open - 1) / 64] >> (open - 1) % 64 & 1;
             p = skip_blanks(p + 1);
         }
+        p = skip_blanks(p + 1);
+        if (object && !(p = skip_key(p)))
+            return NULL;
     }
 }
 
