@@ -506,8 +506,8 @@ static const char *skip_container(const char *p, size_t depth)
 {
     uint64_t objects[DEPTH_MAX / 64 + 1];
     size_t open = 0;
-    bool object; /* the innermost one */
-    for (;;) {   /* p is at a value */
+    bool object = false; /* the innermost one */
+    for (;;) {           /* p is at a value */
         if (*p == '{' || *p == '[') {
             uint64_t bit = UINT64_C(1) << open % 64;
             object = *p == '{';
