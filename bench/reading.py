@@ -103,7 +103,8 @@ def answer_of_weir(path):
     rows = {}
     for g in json.loads(output)["groups"]:
         spread = g.get("latency_ms") or {}
-        rows[(g["model"] or "", g["provider"] or "")] = (
+        by = g["by"]
+        rows[(by["model"] or "", by["provider"] or "")] = (
             g["requests"], g["failure"], spread.get("p50"), spread.get("p95"), spread.get("p99"), g["total_tokens"])
     return rows
 

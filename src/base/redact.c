@@ -7,17 +7,23 @@
 
 #include "base/chars.h"
 
-#define MASK_BYTES       3  /* asterisks; a secret that is shorter gets as many as it has bytes */
-#define HEAD_BYTES       16 /* a masked secret has fewer: its head and the mask */
-#define RANDOM_BYTES     20 /* no word of prose is as long */
-#define SECRET_BYTES_MIN 7  /* sk-1234 */
+#define MASK_BYTES     3  /* asterisks; a secret that is shorter gets as many as it has bytes */
+#define HEAD_BYTES     16 /* a masked secret has fewer: its head and the mask */
+#define RANDOM_BYTES   20 /* no word of prose is as long */
+#define LONG_KEY_BYTES 14 /* of keys, but for a few kinds (least_bytes) */
 
 struct redactor {
-    struct str rest; /* of the text */
-    char before;     /* the byte before it; 0 at the start */
+    struct str rest;  /* of the text */
+    const char *kept; /* from here up to the rest all is kept, and not copied yet */
+    char before;      /* the byte before the rest; 0 at the start */
     char *out;
     size_t n, room;
 };
+
+static size_t kept_bytes(const struct redactor *r)
+{
+    return (size_t)(r->rest.p - r->kept);
+}
 
 static void put(struct redactor *r, const char *p, size_t n)
 {
@@ -39,7 +45,6 @@ static void keep(struct redactor *r, size_t n)
     if (n == 0)
         return;
     r->before = r->rest.p[n - 1];
-    put(r, r->rest.p, n);
     pass(r, n);
 }
 
@@ -47,17 +52,42 @@ static void mask(struct redactor *r, size_t n)
 {
     if (n == 0)
         return;
+    put(r, r->kept, kept_bytes(r));
     r->before = '*';
     put(r, "***", MIN(n, (size_t)MASK_BYTES));
     pass(r, n);
+    r->kept = r->rest.p;
 }
 
-/* ---- characters ---- */
+/* ---- characters ----
+ * Each byte of a text is asked for: a table answers at once. */
+
+enum { WORD = 1, DULL = 2 };
+
+// clang-format off
+static const unsigned char classes[256] = {
+    ['a' ... 'z'] = WORD, ['A' ... 'Z'] = WORD, ['0' ... '9'] = WORD, ['_'] = WORD, ['-'] = WORD,
+    [0 ... ' '] = DULL, ['!' ... '$'] = DULL, ['&' ... ','] = DULL, ['.' ... '/'] = DULL, [';' ... '@'] = DULL,
+    ['['] = DULL, [']' ... '^'] = DULL, ['`'] = DULL, ['{' ... 255] = DULL,
+};
+// clang-format on
+
+/* Of a word, as char_is_word has it. */
+static inline bool is_word(char c)
+{
+    return classes[(unsigned char)c] & WORD;
+}
+
+/* Neither in a word nor the beginning of anything: a backslash, a per cent sign and a colon are. */
+static inline bool is_dull(char c)
+{
+    return classes[(unsigned char)c] & DULL;
+}
 
 /* RFC 6750's b64token, which has Basic's base64 in it. */
 static bool is_credential(char c)
 {
-    return char_is_word(c) || (c && strchr(".~+/=", c));
+    return is_word(c) || (c && strchr(".~+/=", c));
 }
 
 /* What a value without quotes may hold. */
@@ -99,6 +129,7 @@ struct key_head {
 };
 
 // clang-format off
+/* A row whose head and body_min are less than LONG_KEY_BYTES has its own in least_bytes. */
 static const struct key_head key_heads[] = {
     {{"sk-ant-", 7}, 8, BODY_RANDOM},      /* Anthropic */
     {{"sk-proj-", 8}, 8, BODY_RANDOM},     /* OpenAI */
@@ -141,18 +172,26 @@ static const struct key_head key_heads[] = {
 /* Of words and the dots between them. */
 static size_t dotted_run(struct str s)
 {
-    size_t n = str_run(s, char_is_word);
-    while (n + 1 < s.n && s.p[n] == '.' && char_is_word(s.p[n + 1]))
-        n += 1 + str_run(str_skip(s, n + 1), char_is_word);
+    size_t n = str_run(s, is_word);
+    while (n + 1 < s.n && s.p[n] == '.' && is_word(s.p[n + 1]))
+        n += 1 + str_run(str_skip(s, n + 1), is_word);
     return n;
+}
+
+/* No row of the table has fewer in its head and body. */
+static size_t least_bytes(struct str word)
+{
+    return str_starts(word, STR("sk-"))    ? 7
+           : str_starts(word, STR("ya29")) ? 4
+           : str_starts(word, STR("eyJ"))  ? 11
+                                           : LONG_KEY_BYTES;
 }
 
 /* Bytes of the secret that `s` begins with, its head included, or 0. *head_bytes: of its head. */
 static size_t secret_word(struct str s, size_t *head_bytes)
 {
-    struct str word = {s.p, str_run(s, char_is_word)};
-    bool is_dotted = s.n > word.n && s.p[word.n] == '.';
-    if (word.n < SECRET_BYTES_MIN && !is_dotted)
+    struct str word = {s.p, str_run(s, is_word)};
+    if (word.n < least_bytes(word)) /* nearly all words */
         return 0;
     for (size_t i = 0; i < COUNT(key_heads); i++) {
         const struct key_head *k = &key_heads[i];
@@ -223,8 +262,10 @@ static bool is_secret_name(const struct redactor *r, struct str name, enum suren
 {
     char tail[NAME_BYTES];
     struct str end = name_tail(name, tail);
+    char last = end.n ? end.p[end.n - 1] : '\0';
     for (size_t i = 0; i < COUNT(secret_names); i++) {
-        if (str_ends(end, secret_names[i].tail)) {
+        struct str wanted = secret_names[i].tail;
+        if (last == wanted.p[wanted.n - 1] && str_ends(end, wanted)) {
             *sure = secret_names[i].sure;
             return true;
         }
@@ -241,6 +282,8 @@ static bool is_secret_name(const struct redactor *r, struct str name, enum suren
 static size_t scheme_bytes(struct str s)
 {
     static const struct str schemes[] = {{"bearer", 6}, {"basic", 5}};
+    if (s.n == 0 || (s.p[0] | 0x20) != 'b')
+        return 0;
     for (size_t i = 0; i < COUNT(schemes); i++) {
         size_t n = schemes[i].n;
         if (istarts(s, schemes[i]) && s.n > n && char_is_blank(s.p[n]))
@@ -262,7 +305,7 @@ static void mask_value(struct redactor *r, size_t n)
 
 static bool is_reference(char c)
 {
-    return char_is_word(c) || c == '/' || c == '.';
+    return is_word(c) || c == '/' || c == '.';
 }
 
 /* What stands behind such names without being one: nothing, a mask, a count, the place where the secret is. */
@@ -272,7 +315,7 @@ static bool is_harmless(struct str value)
     for (size_t i = 0; i < COUNT(words); i++)
         if (str_ieq(value, words[i]))
             return true;
-    if (str_ends(value, STR("***")) && str_run(value, char_is_word) == value.n - 3 &&
+    if (str_ends(value, STR("***")) && str_run(value, is_word) == value.n - 3 &&
         value.n < HEAD_BYTES)
         return true;
     if (str_starts(value, STR("os.environ/")))
@@ -350,7 +393,7 @@ static bool take_scheme(struct redactor *r)
 
 static void take_word(struct redactor *r)
 {
-    size_t n = str_run(r->rest, char_is_word), head;
+    size_t n = str_run(r->rest, is_word), head;
     enum sureness sure;
     size_t secret = secret_word(r->rest, &head);
     size_t separator = secret ? 0 : separator_bytes(str_skip(r->rest, n));
@@ -395,27 +438,21 @@ static size_t escape_bytes(struct str s)
     return strchr("\"\\/bfnrt", s.p[1]) ? 2 : 0;
 }
 
-/* Neither in a word nor the beginning of anything. */
-static bool is_dull(char c)
-{
-    return !char_is_word(c) && c != '\\' && c != '%' && c != ':';
-}
-
 size_t redact_secrets(struct str text, char *out, size_t out_bytes)
 {
-    struct redactor r = {.rest = text, .out = out, .room = MIN(text.n, out_bytes)};
-    while (r.rest.n && r.n < r.room) {
+    struct redactor r = {.rest = text, .kept = text.p, .out = out, .room = MIN(text.n, out_bytes)};
+    while (r.rest.n && r.n + kept_bytes(&r) < r.room) {
         size_t escape = escape_bytes(r.rest);
         if (escape)
             keep(&r, escape);
-        else if (char_is_word(r.rest.p[0]))
+        else if (is_word(r.rest.p[0]))
             take_word(&r);
         else if (str_starts(r.rest, STR("://")))
             take_userinfo(&r);
         else
             keep(&r, MAX(str_run(r.rest, is_dull), (size_t)1));
     }
-    if (r.rest.n)
-        r.n = utf8_whole(out, r.n);
-    return r.n;
+    bool is_cut = r.rest.n || r.n + kept_bytes(&r) > r.room;
+    put(&r, r.kept, kept_bytes(&r));
+    return is_cut ? utf8_whole(out, r.n) : r.n;
 }

@@ -81,6 +81,8 @@ static inline bool analysis_is_overview(const struct analysis *a)
 struct analyze_part {
     const char *name; /* its member of the JSON */
     bool (*wanted)(const struct analysis *a);
+    bool
+        is_csv; /* --format csv is its table when it is wanted; else it is the groups' or the errors' */
     unsigned
         events; /* LOG_EVENT_BITs of the lines it takes; only those past filter and window come */
     void *(*make)(const struct analysis *a);
@@ -88,7 +90,7 @@ struct analyze_part {
     void (*take)(void *state, const struct logline *l, enum log_event event, struct str line);
     void (*merge)(void *into, void *from); /* `from` is destroyed afterwards */
     void (*destroy)(void *state);
-    /* Terminal, Markdown and HTML; CSV when it is the only part asked for. Each table begins with a blank line before it. */
+    /* Terminal, Markdown and HTML, where a blank line is before each table; CSV if is_csv: one table, with its head even if it is empty. */
     void (*write_tables)(const struct analysis *a, void *state, enum table_format format,
                          const struct term *t);
     void (*write_json)(const struct analysis *a, void *state, struct json_out *j);
@@ -120,8 +122,9 @@ struct analysis_count {
 };
 extern const struct analysis_count analysis_counts[];
 extern const size_t analysis_count_count;
-/* A member of JSON that is called as the reference is. */
-void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str value);
+/* The values of a group as an object {NAME: value, ...}: of its own, lest a name be that of something counted. */
+void analysis_put_keys(struct json_out *j, const char *name, const struct log_ref *by, int count,
+                       const struct str *values);
 /* The command that shows a request: "weir analyze FILE --trace ID", quoted for a shell, since ids are strangers' words. `id` NULL
  * or "": nothing. */
 struct str analysis_trace_command(const struct analysis *a, const char *id, char *out,

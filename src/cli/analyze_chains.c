@@ -62,11 +62,6 @@ static struct num ratio(double value)
     return n;
 }
 
-static struct str or_dash(const char *name)
-{
-    return name && name[0] ? str_from(name) : STR("-");
-}
-
 static void put_count(struct table *t, enum term_style style, uint64_t count)
 {
     table_number(t, count ? style : STYLE_NONE, num_count((double)count), (double)count);
@@ -182,14 +177,14 @@ static void write_groups(const struct analysis *a, const struct chain_groups *g,
     };
     struct table t;
     size_t shown = MIN(g->count, (size_t)a->top);
-    if (!g->count)
+    if (!g->count && format != TABLE_CSV)
         return;
     table_init(&t, columns, COUNT(columns));
     for (size_t i = 0; i < shown; i++) {
         const struct chain_group *row = g->list[i];
         double each = chains_amplification(row->requests, row->attempts);
         table_row(&t);
-        table_text(&t, STYLE_NONE, or_dash(row->name));
+        table_maybe(&t, STYLE_NONE, str_from(row->name));
         put_count(&t, STYLE_NONE, row->requests);
         put_count(&t, STYLE_NONE, row->attempts);
         table_number(&t, each > 1.1 ? STYLE_WARN : STYLE_NONE, ratio(each), each);
@@ -220,8 +215,8 @@ static void write_routes(const struct analysis *a, const struct chains *c, enum 
     for (size_t i = 0; i < shown; i++) {
         const struct chain_route *r = c->routes[i];
         table_row(&t);
-        table_text(&t, STYLE_NONE, or_dash(r->from));
-        table_text(&t, STYLE_NONE, or_dash(r->to));
+        table_maybe(&t, STYLE_NONE, str_from(r->from));
+        table_maybe(&t, STYLE_NONE, str_from(r->to));
         put_count(&t, STYLE_NONE, r->count);
         put_share(&t, share(r->success, r->count));
         put_ms(&t, median_us(&r->added));
@@ -254,13 +249,13 @@ static void write_worst(const struct analysis *a, const struct chains *c, enum t
         table_row(&t);
         put_count(&t, STYLE_NONE, w->attempts);
         put_ms(&t, w->latency_us >= 0 ? (double)w->latency_us : NAN);
-        table_text(&t, STYLE_NONE, or_dash(w->model));
-        table_text(&t, STYLE_NONE, or_dash(w->from));
+        table_maybe(&t, STYLE_NONE, str_from(w->model));
+        table_maybe(&t, STYLE_NONE, str_from(w->from));
         table_text(&t, w->outcome == LOG_OUTCOME_FAILURE ? STYLE_BAD : STYLE_NONE,
                    str_from(log_outcome_names[w->outcome]));
         table_text(&t, STYLE_DIM,
                    w->stamp_us == INT64_MAX ? STR("-") : when_text(w->stamp_us, when, sizeof when));
-        table_text(&t, STYLE_NONE, or_dash(w->id));
+        table_maybe(&t, STYLE_NONE, str_from(w->id));
     }
     struct str next = analysis_trace_command(a, c->worst[0]->id, command, sizeof command);
     if (next.n)
@@ -405,6 +400,7 @@ static void write_json(const struct analysis *a, void *state, struct json_out *j
 const struct analyze_part analyze_chains = {
     .name = "chains",
     .wanted = wanted,
+    .is_csv = true,
     .events = LOG_EVENT_BIT(REQUEST) | LOG_EVENT_BIT(ATTEMPT),
     .make = make,
     .take = take,

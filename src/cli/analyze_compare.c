@@ -278,8 +278,7 @@ static void json_explained(const struct analysis *a, const struct sides *s, enum
     for (size_t i = 0; i < count; i++) {
         const struct contribution *c = &all[i];
         json_nest(j, NULL, "{");
-        for (int f = 0; f < v->field_count; f++)
-            analysis_put_key(j, &v->fields[f], either(c)->values[f]);
+        analysis_put_keys(j, "by", v->fields, v->field_count, either(c)->values);
         json_number(j, "before_per_hour", c->before_per_hour, "%.12g");
         json_number(j, "now_per_hour", c->now_per_hour, "%.12g");
         json_number(j, "share", c->share, "%.6f");
@@ -334,6 +333,7 @@ static void merge(void *into, void *from)
 const struct analyze_part analyze_compare = {
     .name = "compare",
     .wanted = wanted,
+    .is_csv = true,
     .events = 0,
     .make = make,
     .take = take,

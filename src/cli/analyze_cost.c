@@ -153,7 +153,7 @@ static struct spend_model all_models(const struct spend *s)
     for (size_t i = 0; i < s->models.count; i++) {
         const struct spend_model *m = s->models.all[i]->value;
         all.cached_tokens += m->cached_tokens;
-        all.saved_pico += m->saved_pico;
+        sum_add(&all.saved_pico, m->saved_pico);
         all.cached_unpriced += m->cached_unpriced;
         all.unpriced += m->unpriced;
         all.unpriced_tokens += m->unpriced_tokens;
@@ -274,7 +274,7 @@ static void write_groups(const struct analysis *a, const struct spend *s, enum s
 {
     struct groups groups, *g = &groups;
     spend_groups(s, by, g);
-    const char *field = analysis_field_name(spend_fields[by]);
+    const char *field = spend_names[by];
     bool bars = format == TABLE_TERMINAL;
     const struct table_column all[] = {
         {field, ALIGN_LEFT, NULL},
@@ -295,16 +295,17 @@ static void write_groups(const struct analysis *a, const struct spend *s, enum s
     struct group **sorted = groups_sorted(g, by_cost);
     struct table t;
     table_init(&t, columns, count);
-    table_title(&t, "Cost by %s", field);
+    table_title(&t, "Cost by %s%s", field,
+                by == SPEND_TAG ? " (a request counts once for each of its tags)" : "");
     for (size_t i = 0; i < shown; i++)
         put_group(&t, &s->total, sorted[i], bars, term->utf8);
     if (shown < g->count)
         table_note(&t, "%zu more: --top %zu%s", g->count - shown, g->count,
                    g->full ? "; \"other\" is those past the first " : "");
-    if (format != TABLE_CSV && (g->count > 1 || by == SPEND_MODEL))
+    if (g->count > 1 || by == SPEND_MODEL) {
         fputc('\n', term->out);
-    if (g->count > 1 || by == SPEND_MODEL)
         table_write(&t, format, term);
+    }
     table_fini(&t);
     mem_free(sorted);
     groups_fini(g);
@@ -363,10 +364,6 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
                          const struct term *t)
 {
     const struct spend *s = state;
-    if (format == TABLE_CSV) {
-        write_groups(a, s, SPEND_MODEL, format, t);
-        return;
-    }
     write_figures(s, format, t);
     for (int by = 0; by < SPEND_BY_COUNT; by++)
         write_groups(a, s, (enum spend_by)by, format, t);
@@ -450,14 +447,15 @@ static void json_saved(struct json_out *j, const struct spend *s)
 
 static void json_groups(struct json_out *j, const struct spend *s, enum spend_by by)
 {
-    static const char *const names[] = {"by_model", "by_provider", "by_key_alias", "by_user"};
+    static const char *const names[] = {"by_model", "by_provider", "by_key_alias", "by_user",
+                                        "by_tag"};
     struct groups groups;
     spend_groups(s, by, &groups);
     struct group **sorted = groups_sorted(&groups, by_cost);
     json_nest(j, names[by], "[");
     for (size_t i = 0; i < groups.count; i++) {
         json_nest(j, NULL, "{");
-        json_text(j, analysis_field_name(spend_fields[by]), sorted[i]->values[0]);
+        json_text(j, spend_names[by], sorted[i]->values[0]);
         put_sum(j, sorted[i]->value);
         json_unnest(j, "}");
     }

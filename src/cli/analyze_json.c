@@ -75,7 +75,7 @@ static void put_group_body(struct json_out *j, const struct rollup_group *g)
 }
 
 /* A name that was given with --by may have anything in it. */
-void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str value)
+static void put_key(struct json_out *j, const struct log_ref *by, struct str value)
 {
     char name[6 * LOG_REF_NAME_BYTES + 2];
     size_t n = json_escape(name, sizeof name - 1, str_from(by->name));
@@ -83,23 +83,36 @@ void analysis_put_key(struct json_out *j, const struct log_ref *by, struct str v
     json_text(j, name + 1, value);
 }
 
-static void put_keys(struct json_out *j, const struct rollup_view *v, const struct rollup_group *g)
+void analysis_put_keys(struct json_out *j, const char *name, const struct log_ref *by, int count,
+                       const struct str *values)
 {
-    int at = 0;
-    int64_t start_us;
-    if (v->bucket_us > 0 && str_to_i64(g->values[at++], &start_us))
-        json_stamp(j, "start", start_us);
-    for (int i = 0; i < v->field_count; i++)
-        analysis_put_key(j, &v->fields[i], g->values[at++]);
+    json_nest(j, name, "{");
+    for (int i = 0; i < count; i++)
+        put_key(j, &by[i], values[i]);
+    json_unnest(j, "}");
 }
 
-static void put_view(struct json_out *j, const char *name, const struct rollup_view *v)
+static void put_keys(struct json_out *j, const struct analysis *a, const struct rollup_view *v,
+                     const struct rollup_group *g)
+{
+    int64_t start_us;
+    if (v->bucket_us > 0 && str_to_i64(g->values[0], &start_us))
+        json_stamp(j, "start", start_us);
+    else if (v == a->by)
+        analysis_put_keys(j, "by", v->fields, v->field_count, g->values);
+    else
+        for (int i = 0; i < v->field_count; i++)
+            put_key(j, &v->fields[i], g->values[i]);
+}
+
+static void put_view(struct json_out *j, const char *name, const struct analysis *a,
+                     const struct rollup_view *v)
 {
     struct rollup_group **sorted = analysis_sorted(v);
     json_nest(j, name, "[");
     for (size_t i = 0; i < v->group_count; i++) {
         json_nest(j, NULL, "{");
-        put_keys(j, v, sorted[i]);
+        put_keys(j, a, v, sorted[i]);
         put_group_body(j, sorted[i]);
         json_unnest(j, "}");
     }
@@ -164,9 +177,9 @@ void analyze_write_json(const struct analysis *a, FILE *out)
     json_nest(&j, "total", "{");
     put_group_body(&j, a->total);
     json_unnest(&j, "}");
-    put_view(&j, "groups", a->by);
-    put_view(&j, "errors", a->errors);
-    put_view(&j, "timeline", a->times);
+    put_view(&j, "groups", a, a->by);
+    put_view(&j, "errors", a, a->errors);
+    put_view(&j, "timeline", a, a->times);
     if (a->thresholds)
         thresholds_write_json(a->thresholds, &j, "thresholds");
     for (size_t i = 0; i < analyze_part_count; i++)

@@ -276,16 +276,16 @@ static void write_pairs(const struct analysis *a, const struct rate_pair *pairs,
     for (size_t i = 0; i < COUNT(pair_columns); i++)
         if (pair_columns[i].shown_for & shown_for)
             heads[columns++] = pair_columns[i].column;
-    if (!count)
+    if (!count && format != TABLE_CSV)
         return;
     table_init(&t, heads, columns);
     for (size_t i = 0; i < shown; i++) {
         const struct rate_pair *p = &pairs[i];
         table_row(&t);
-        table_text(&t, STYLE_NONE, str_from(name_or(p->provider, "-")));
+        table_maybe(&t, STYLE_NONE, str_from(p->provider));
         key_text(p, key, sizeof key);
         if (shown_for & FOR_KEYS)
-            table_text(&t, STYLE_NONE, str_from(key));
+            table_maybe(&t, STYLE_NONE, p->key && p->key[0] ? str_from(key) : STR_NONE);
         put_pair(&t, a, p, shown_for);
     }
     if (shown < count)
@@ -526,6 +526,7 @@ static void write_json(const struct analysis *a, void *state, struct json_out *j
 const struct analyze_part analyze_limits = {
     .name = "limits",
     .wanted = wanted,
+    .is_csv = true,
     .events = LOG_EVENT_BIT(REQUEST) | LOG_EVENT_BIT(ATTEMPT),
     .make = make,
     .take = take,

@@ -45,8 +45,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     if (e->count == 0)
         return;
     log_errors_sort(e);
-    if (format != TABLE_CSV)
-        fputc('\n', t->out);
+    fputc('\n', t->out);
     table_init(&table, columns, COUNT(columns));
     table_title(&table, "Errors that LiteLLM logged, by exception");
     size_t shown = MIN(e->count, (size_t)a->top);

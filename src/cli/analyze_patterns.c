@@ -1,6 +1,6 @@
 /* analyze_patterns.c -- the part "patterns": what goes wrong, in the words of the errors, and what to do about it.
  *
- * --errors shows --top of them, with whom they struck, what they are likely to come from, and a command to go on with. Markdown, CSV and
+ * --errors shows --top of them, with whom they struck, what they are likely to come from, and a command to go on with. Markdown and
  * HTML get a table. Not in the overview: to fold a message takes as long as to read four lines. */
 #include <math.h>
 
@@ -366,8 +366,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
         write_terminal(a, p, shown, t);
         return;
     }
-    if (format != TABLE_CSV)
-        fputc('\n', t->out);
+    fputc('\n', t->out);
     table_init(&table, columns, COUNT(columns));
     table_title(&table, "Error patterns");
     for (size_t i = 0; i < shown; i++) {

@@ -218,8 +218,7 @@ static void write_groups(const struct analysis *a, const struct phases *p, enum 
     struct table t;
     table_init(&t, columns, COUNT(columns));
     table_title(&t, "Phases by model, provider");
-    if (format != TABLE_CSV)
-        put_row(&t, STR("all"), STR(""), &p->total, utf8);
+    put_row(&t, STR("all"), STR(""), &p->total, utf8);
     for (size_t i = 0; i < shown; i++)
         put_row(&t, shown_text(sorted[i]->values[0]), shown_text(sorted[i]->values[1]),
                 sorted[i]->value, utf8);
@@ -238,11 +237,9 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     const struct phases *p = state;
     if (!p->total.requests)
         return;
-    if (format != TABLE_CSV) {
-        fputc('\n', t->out);
-        write_total(p, format, t);
-        fputc('\n', t->out);
-    }
+    fputc('\n', t->out);
+    write_total(p, format, t);
+    fputc('\n', t->out);
     write_groups(a, p, format, t);
 }
 

@@ -344,6 +344,7 @@ static void write_json(const struct analysis *a, void *state, struct json_out *j
 const struct analyze_part analyze_providers = {
     .name = "providers",
     .wanted = wanted,
+    .is_csv = true,
     .events = LOG_EVENT_BIT(REQUEST),
     .make = make,
     .take = take,

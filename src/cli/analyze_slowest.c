@@ -118,8 +118,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     struct str next = analysis_trace_command(a, s->heap[0]->id, command, sizeof command);
     if (next.n)
         table_note(&t, "The first one in full: %.*s", STR_ARG(next));
-    if (format != TABLE_CSV)
-        fputc('\n', term->out);
+    fputc('\n', term->out);
     table_write(&t, format, term);
     table_fini(&t);
 }

@@ -1,7 +1,7 @@
 /* analyze_tables.c -- the analysis for people: a head that says what was read, the sum, a timeline, and tables.
  *
  * The terminal gets all of it. Markdown has what is no table as a block of code; CSV is one table only, because a file of
- * several is no CSV: the errors where --errors asked for them, else the groups. */
+ * several is no CSV: that of the part that was asked for, the errors where --errors asked for them, else the groups. */
 #include <math.h>
 #include <stdarg.h>
 
@@ -137,15 +137,6 @@ static size_t pick_columns(unsigned section, struct table_column *out, const str
     return n;
 }
 
-/* What is not there is a dash for people, and nothing for programs. */
-static void put_value(struct table *t, struct str value)
-{
-    if (value.n)
-        table_text(t, STYLE_NONE, value);
-    else
-        table_text_raw(t, STYLE_NONE, STR("-"), STR(""));
-}
-
 /* A view as a table: its fields, then the section's columns. */
 static void write_view(const struct analysis *a, const struct rollup_view *v, unsigned section,
                        const char *title, enum table_format format, const struct term *term)
@@ -163,7 +154,7 @@ static void write_view(const struct analysis *a, const struct rollup_view *v, un
     for (size_t g = 0; g < shown; g++) {
         table_row(&t);
         for (size_t i = 0; i < fields; i++)
-            put_value(&t, sorted[g]->values[i]);
+            table_maybe(&t, STYLE_NONE, sorted[g]->values[i]);
         for (size_t i = 0; i < count; i++)
             put_cell(&t, picked[i], sorted[g]);
     }
@@ -366,14 +357,28 @@ static void write_summary(const struct analysis *a, enum table_format format, co
     fputs(is_markdown ? "```\n" : "", t->out);
 }
 
+/* cmd_analyze.c saw to it that no two tables were asked for. */
+static void write_csv(const struct analysis *a, const char *title, const struct term *t)
+{
+    for (size_t i = 0; i < analyze_part_count; i++) {
+        if (!a->parts[i] || !analyze_parts[i]->is_csv)
+            continue;
+        analyze_parts[i]->write_tables(a, a->parts[i], TABLE_CSV, t);
+        return;
+    }
+    if (a->show.errors)
+        write_view(a, a->errors, SECTION_ERRORS, title, TABLE_CSV, t);
+    else
+        write_view(a, a->by, section_of(a), title, TABLE_CSV, t);
+}
+
 void analyze_write_tables(const struct analysis *a, enum table_format format, const struct term *t)
 {
     char title[3 * LOG_REF_NAME_BYTES + 128];
     bool overview = analysis_is_overview(a);
     title_of(a->by, title, sizeof title);
     if (format == TABLE_CSV) {
-        write_view(a, a->show.errors ? a->errors : a->by,
-                   a->show.errors ? SECTION_ERRORS : section_of(a), title, format, t);
+        write_csv(a, title, t);
         return;
     }
     write_summary(a, format, t);

@@ -323,8 +323,8 @@ static void put_line(struct table *t, const struct trace_line *l, size_t number)
     table_row(t);
     table_printf(t, STYLE_DIM, "%zu", number);
     table_text(t, STYLE_NONE, str_from(event_name(l)));
-    table_text(t, STYLE_NONE, or_dash(text_of(l, LOG_model)));
-    table_text(t, STYLE_NONE, or_dash(text_of(l, LOG_provider)));
+    table_maybe(t, STYLE_NONE, text_of(l, LOG_model));
+    table_maybe(t, STYLE_NONE, text_of(l, LOG_provider));
     table_text(t, has_failed(l) ? STYLE_BAD : STYLE_NONE, str_from(ended));
     table_number(t, STYLE_NONE, num_ms(latency_us), latency_us / 1000);
     table_number(t, STYLE_NONE, num_ms(ttft_us), ttft_us / 1000);
@@ -555,15 +555,16 @@ static void write_candidates(const struct trace *t, struct str id, const struct 
         table_row(&table);
         table_text(&table, STYLE_NONE, str_from(c->id));
         table_number(&table, STYLE_NONE, num_count((double)c->lines), (double)c->lines);
-        table_text(&table, STYLE_DIM,
-                   c->first_us == INT64_MAX ? STR("-")
-                                            : when_text_zoned(c->first_us, when, sizeof when));
+        table_maybe(&table, STYLE_DIM,
+                    c->first_us == INT64_MAX ? STR_NONE
+                                             : when_text_zoned(c->first_us, when, sizeof when));
     }
     if (shown < t->candidate_count)
         table_note(&table, "%s%zu more: --top %zu, or a longer beginning",
                    t->more_candidates ? "at least " : "", t->candidate_count - shown,
                    t->candidate_count);
-    fputc('\n', term->out);
+    if (format != TABLE_CSV)
+        fputc('\n', term->out);
     table_write(&table, format, term);
     table_fini(&table);
 }
@@ -598,7 +599,7 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     struct trace *t = state;
     struct str id;
     enum trace_result result = trace_settle(t, &id);
-    if (format == TABLE_CSV) {
+    if (format == TABLE_CSV && result != TRACE_AMBIGUOUS) {
         write_lines(t, format, term);
     } else if (result == TRACE_NOT_FOUND) {
         write_not_found(a, id, format, term);
@@ -702,6 +703,7 @@ static void write_json(const struct analysis *a, void *state, struct json_out *j
 const struct analyze_part analyze_trace = {
     .name = "trace",
     .wanted = wanted,
+    .is_csv = true,
     .events = ~0u,
     .make = make,
     .take = take,

@@ -127,8 +127,8 @@ static void write_tables(const struct analysis *a, void *state, enum table_forma
     for (; shown < MIN(priced, (size_t)a->top); shown++) {
         const struct str *values = sorted[shown]->values;
         table_row(&t);
-        table_text(&t, STYLE_NONE, values[0].n ? values[0] : STR("-"));
-        table_text(&t, STYLE_NONE, values[1].n ? values[1] : STR("-"));
+        table_maybe(&t, STYLE_NONE, values[0]);
+        table_maybe(&t, STYLE_NONE, values[1]);
         table_text(&t, STYLE_NONE, values[2].n ? values[2] : STR("the table's price"));
         put_sum(&t, sorted[shown]->value);
     }
@@ -202,6 +202,7 @@ static void write_json(const struct analysis *a, void *state, struct json_out *j
 const struct analyze_part analyze_what_if = {
     .name = "what_if",
     .wanted = wanted,
+    .is_csv = true,
     .events = LOG_EVENT_BIT(REQUEST),
     .make = make,
     .take = take,

@@ -65,7 +65,7 @@ static const struct option_row rows[] = {
     {.name = "--fail-if", .type = OPT_STR, .into = &fail_if_text, .value = "BOUNDS", .help = "exit with 1 when one holds: 'error_rate > 5%, p95 > 5s, any error_rate > 20% and requests > 100'"},
     {.name = "--timeline", .type = OPT_STR, .into = &timeline_text, .value = "SPAN", .help = "length of a step of the timeline: 1m, 5m, 1h (default: what fits)"},
     {.name = "--top", .type = OPT_INT, .into = &top, .min = 1, .max = 100000, .value = "N", .help = "rows of each table"},
-    {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
+    {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it; csv is one table, of what is asked for"},
     {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to a file instead"},
     {.name = "--exact", .type = OPT_INT, .into = &exact_max, .min = 0, .max = INT64_C(1) << 40, .value = "N", .help = "requests up to which percentiles of latency are exact, at 4 bytes each; with more they are within 0.4 % (default 50000000)"},
     {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "write a page with plots, too; - is standard output, which then has nothing else"},
@@ -107,8 +107,12 @@ static bool take_by(struct analysis *a, struct err *e)
         if (a->by_count == ROLLUP_FIELDS_MAX - 1)
             return err_set(e, "--by: expected at most %d fields, got \"%s\"", ROLLUP_FIELDS_MAX - 1,
                            by_text);
-        if (!take_ref(name, &a->by_refs[a->by_count++], e))
+        if (!take_ref(name, &a->by_refs[a->by_count], e))
             return false;
+        for (int i = 0; i < a->by_count; i++)
+            if (strcmp(a->by_refs[i].name, a->by_refs[a->by_count].name) == 0)
+                return err_set(e, "--by: %s is there twice", a->by_refs[i].name);
+        a->by_count++;
     }
     return a->by_count > 0 || err_set(e, "--by: expected a field, such as model");
 }
@@ -291,6 +295,20 @@ static bool check_outputs(struct err *e)
                    formats[format]);
 }
 
+/* A file of CSV is one table. */
+static bool check_csv(const struct analysis *a, struct err *e)
+{
+    int tables = a->show.errors + a->show.performance + a->show.tokens;
+    for (size_t i = 0; i < analyze_part_count; i++)
+        tables += analyze_parts[i]->is_csv && analyze_parts[i]->wanted(a);
+    return format != FORMAT_CSV || tables <= 1 ||
+           err_set(e,
+                   "--format csv is one table: expected one of --errors, --performance, --tokens, "
+                   "--trace, --chains, --limits, --providers, --what-if (--prices) and "
+                   "--compare-with, or none for the groups of --by; got %d of them",
+                   tables);
+}
+
 static int usage(const struct err *e)
 {
     fprintf(stderr, "weir analyze: %s\n", e->text);
@@ -391,7 +409,8 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
                          struct err *e)
 {
     if (!take_by(a, e) || !take_window(a, e) || !take_other(a, e) || !take_prices(a, e) ||
-        !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e))
+        !take_files(a, set, argc, argv, e) || !take_step(a, e) || !check_outputs(e) ||
+        !check_csv(a, e))
         return false;
     if (config_path && !(a->config = config_load(&(struct config_options){.path = config_path}, e)))
         return in_option("--config", e);

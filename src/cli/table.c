@@ -127,6 +127,14 @@ void table_text_raw(struct table *t, enum term_style style, struct str shown, st
                                     .raw_kind = RAW_TEXT});
 }
 
+void table_maybe(struct table *t, enum term_style style, struct str text)
+{
+    if (text.n)
+        table_text(t, style, text);
+    else
+        table_text_raw(t, style, STR("-"), STR(""));
+}
+
 const struct table_cell *table_at(const struct table *t, size_t row, size_t column)
 {
     static const struct table_cell empty;

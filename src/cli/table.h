@@ -62,6 +62,9 @@ void table_number(struct table *t, enum term_style style, struct num shown, doub
 /* Text that CSV has differently: a time, a bar with its number. */
 void table_text_raw(struct table *t, enum term_style style, struct str shown, struct str raw);
 
+/* Text that may not be there (n == 0): a dash for people, nothing for programs. */
+void table_maybe(struct table *t, enum term_style style, struct str text);
+
 /* Markdown, CSV and HTML are always UTF-8 without colours and as wide as they come. */
 void table_write(const struct table *t, enum table_format format, const struct term *term);
 

@@ -181,14 +181,10 @@ void thresholds_write(const struct thresholds *t, const struct term *term)
 
 static void put_group(struct json_out *j, const struct thresholds *t, const struct threshold *one)
 {
-    if (!one->group) {
+    if (one->group)
+        analysis_put_keys(j, "group", t->by, t->by_count, one->group->values);
+    else
         json_text(j, "group", STR_NONE);
-        return;
-    }
-    json_nest(j, "group", "{");
-    for (int i = 0; i < t->by_count; i++)
-        analysis_put_key(j, &t->by[i], one->group->values[i]);
-    json_unnest(j, "}");
 }
 
 void thresholds_write_json(const struct thresholds *t, struct json_out *j, const char *name)

@@ -5,8 +5,6 @@
 
 #include <math.h>
 
-#define PICO_PER_USD 1e12
-#define COST_MAX_USD 1e6
 #define COUNT_LIMIT                                                                                \
     INT64_C(1000000) /* no request makes more attempts: a line's nonsense must not wrap a sum */
 #define OTHER STR("other")
@@ -168,7 +166,7 @@ static void add_fallback(struct chains *c, const struct finished *f, bool succes
     struct chain_route *r = route_of(c, f->chain.from, f->chain.model);
     r->count++;
     r->success += success;
-    r->cost_pico += f->cost_pico;
+    sum_add(&r->cost_pico, f->cost_pico);
     if (f->added_us >= 0)
         histogram_add(&r->added, (uint64_t)f->added_us);
 }
@@ -204,11 +202,11 @@ static void add_failed_attempt(struct chains *c, const struct logline *l, int64_
     for (size_t i = 0; i < COUNT(groups); i++) {
         groups[i]->failed_attempts++;
         groups[i]->wasted_us += (uint64_t)took_us;
-        groups[i]->wasted_pico += cost_pico;
+        sum_add(&groups[i]->wasted_pico, cost_pico);
     }
     c->failed_attempts++;
     c->wasted_us += (uint64_t)took_us;
-    c->wasted_pico += cost_pico;
+    sum_add(&c->wasted_pico, cost_pico);
 }
 
 /* ---- lines ---- */
@@ -216,13 +214,6 @@ static void add_failed_attempt(struct chains *c, const struct logline *l, int64_
 static int64_t known(const struct logline *l, uint64_t bit, int64_t value, int64_t otherwise)
 {
     return l->found & bit ? value : otherwise;
-}
-
-static uint64_t cost_of(const struct logline *l)
-{
-    return l->found & LOG_BIT(cost_usd)
-               ? (uint64_t)(MIN(l->r.cost_usd, COST_MAX_USD) * PICO_PER_USD + 0.5)
-               : 0;
 }
 
 static int64_t stamp_of(const struct logline *l)
@@ -235,7 +226,7 @@ static void take_attempt(struct chains *c, const struct logline *l)
     int64_t upstream_us = known(l, LOG_BIT(upstream), l->r.upstream_us, 0);
     if (log_outcome_of(l) == LOG_OUTCOME_FAILURE)
         add_failed_attempt(c, l, known(l, LOG_BIT(latency), l->r.latency_us, upstream_us),
-                           cost_of(l));
+                           line_cost_pico(l));
 }
 
 static void take_request(struct chains *c, const struct logline *l)
@@ -253,7 +244,7 @@ static void take_request(struct chains *c, const struct logline *l)
         .asked = log_name_of(&c->names, l, LOG_model),
         .provider = log_name_of(&c->names, l, LOG_provider),
         .added_us = latency_us >= 0 && upstream_us >= 0 ? MAX(latency_us - upstream_us, 0) : -1,
-        .cost_pico = cost_of(l),
+        .cost_pico = line_cost_pico(l),
         .fell_back = l->found & LOG_BIT(fallback_from)};
     /* Where the model asked for is the one that failed, what answered is told by its upstream name only. */
     f.chain.model = f.fell_back && f.asked == f.chain.from
@@ -359,7 +350,7 @@ static void join_trace(struct chain_trace *into, const struct chain_trace *t)
         into->last_outcome = t->last_outcome;
         into->last_tie = t->last_tie;
     }
-    into->cost_pico += t->cost_pico;
+    sum_add(&into->cost_pico, t->cost_pico);
     into->success += t->success;
     into->failed += t->failed;
     into->others += t->others;
@@ -403,7 +394,7 @@ static void take_call(struct chains *c, const struct logline *l)
                             .first_model = model,
                             .last_model = model,
                             .last_provider = log_name_of(&c->names, l, LOG_provider),
-                            .cost_pico = cost_of(l),
+                            .cost_pico = line_cost_pico(l),
                             .success = outcome == LOG_OUTCOME_SUCCESS,
                             .failed = outcome == LOG_OUTCOME_FAILURE,
                             .last_outcome = outcome};
@@ -457,7 +448,7 @@ static void merge_groups(struct chains *c, struct chain_groups *into,
         to->saved += g->saved;
         to->failed_attempts += g->failed_attempts;
         to->wasted_us += g->wasted_us;
-        to->wasted_pico += g->wasted_pico;
+        sum_add(&to->wasted_pico, g->wasted_pico);
     }
 }
 
@@ -468,7 +459,7 @@ static void merge_routes(struct chains *into, const struct chains *from)
         struct chain_route *to = route_of(into, same_name(into, r->from), same_name(into, r->to));
         to->count += r->count;
         to->success += r->success;
-        to->cost_pico += r->cost_pico;
+        sum_add(&to->cost_pico, r->cost_pico);
         histogram_merge(&to->added, &r->added);
     }
 }
@@ -507,7 +498,7 @@ void chains_merge(struct chains *into, const struct chains *from)
     into->attempts += from->attempts;
     into->failed_attempts += from->failed_attempts;
     into->wasted_us += from->wasted_us;
-    into->wasted_pico += from->wasted_pico;
+    sum_add(&into->wasted_pico, from->wasted_pico);
     for (int i = 0; i <= CHAINS_NEED_MAX; i++)
         merge_sum(&into->need[i], &from->need[i]);
     merge_sum(&into->retry, &from->retry);

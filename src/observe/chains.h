@@ -16,7 +16,7 @@
 #pragma once
 
 #include "observe/histogram.h"
-#include "observe/log_meaning.h"
+#include "observe/line_cost.h"
 #include "observe/log_names.h"
 
 #define CHAINS_TRACES_MAX 131072

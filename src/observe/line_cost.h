@@ -1,6 +1,7 @@
 /* line_cost.h -- what a line of the log cost, as it says itself and as another price would have it.
  *
- * Money is summed in whole 1e-12 USD, as rollups do, so that a sum does not depend on its order. [any thread], pure. */
+ * Money is summed in whole 1e-12 USD, as rollups do, so that a sum does not depend on its order. A sum that is full ($18.4 million) stays
+ * full: lines of nonsense cannot make it begin anew, and that, too, is so in any order. [any thread], pure. */
 #pragma once
 
 #include "observe/cost.h"
@@ -12,6 +13,12 @@
 static inline uint64_t pico_of_usd(double usd)
 {
     return usd > 0 ? (uint64_t)(MIN(usd, 1e6) * 1e12 + 0.5) : 0;
+}
+/* Past UINT64_MAX it stays there. */
+static inline void sum_add(uint64_t *sum, uint64_t amount)
+{
+    if (UNLIKELY(__builtin_add_overflow(*sum, amount, sum)))
+        *sum = UINT64_MAX;
 }
 /* What the line says; 0 where it does not (then LOG_BIT(cost_usd) is not in `found`). */
 static inline uint64_t line_cost_pico(const struct logline *l)

@@ -38,7 +38,7 @@ static const struct log_key own_keys[] = {
 /* LiteLLM's StandardLoggingPayload (facts: 1.81, 1.83), and json_logs. "metadata" is also a field of weir's own: this row goes first. */
 static const struct log_key their_keys[] = {
     {"metadata", PLACE_TOP, TAKE_OBJECT, LOG_metadata, PLACE_METADATA, true, OF(r.metadata), 0},
-    {"id", PLACE_TOP, TAKE_TEXT, LOG_request_id, 0, false, OF(r.request_id), 0},
+    {"id", PLACE_TOP, TAKE_ASIDE, 0, 0, false, OF(id), LOG_SEEN_ID},
     {"litellm_call_id", PLACE_TOP, TAKE_STR, LOG_request_id, 0, false, OF(r.request_id), 0},
     {"startTime", PLACE_TOP, TAKE_EPOCH, 0, 0, false, OF(start_us), LOG_SEEN_START},
     {"endTime", PLACE_TOP, TAKE_EPOCH, 0, 0, false, OF(end_us), LOG_SEEN_END},
@@ -51,7 +51,7 @@ static const struct log_key their_keys[] = {
     {"cache_hit", PLACE_TOP, TAKE_CACHE_HIT, LOG_cache, 0, false, OF(r.cache), 0},
     {"end_user", PLACE_TOP, TAKE_STR, LOG_user, 0, false, OF(r.user), 0},
     {"requester_ip_address", PLACE_TOP, TAKE_STR, LOG_client, 0, false, OF(r.client), 0},
-    {"error_str", PLACE_TOP, TAKE_TEXT, LOG_error_message, 0, false, OF(r.error.message), 0},
+    {"error_str", PLACE_TOP, TAKE_ASIDE, 0, 0, false, OF(error_str), LOG_SEEN_ERROR_STR},
     {"error_information", PLACE_TOP, TAKE_OBJECT, 0, PLACE_ERROR_INFORMATION, false, 0, 0},
     {"error_class", PLACE_ERROR_INFORMATION, TAKE_STR, LOG_error_type, 0, false, OF(r.error.type), 0},
     {"error_code", PLACE_ERROR_INFORMATION, TAKE_STATUS_CODE, LOG_error_provider_status, 0, false, OF(r.error.provider_status), 0},

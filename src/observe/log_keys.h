@@ -4,15 +4,17 @@
 #include "observe/logline.h"
 
 /* What a line was seen to hold, beside found fields: struct logline.seen. */
-#define LOG_SEEN_UNZONED     UINT64_C(1)   /* the stamp has no zone */
-#define LOG_SEEN_START       UINT64_C(2)   /* LiteLLM's startTime */
-#define LOG_SEEN_END         UINT64_C(4)   /* endTime */
-#define LOG_SEEN_FIRST_TOKEN UINT64_C(8)   /* completionStartTime */
-#define LOG_SEEN_GROUP       UINT64_C(16)  /* model_group */
-#define LOG_SEEN_MESSAGE     UINT64_C(32)  /* message at the top: json_logs */
-#define LOG_SEEN_EMPTY       UINT64_C(64)  /* some text is "" */
-#define LOG_SEEN_TAGS        UINT64_C(128) /* request_tags */
-#define LOG_SEEN_STACKTRACE  UINT64_C(256) /* json_logs' stacktrace */
+#define LOG_SEEN_UNZONED     UINT64_C(1)    /* the stamp has no zone */
+#define LOG_SEEN_START       UINT64_C(2)    /* LiteLLM's startTime */
+#define LOG_SEEN_END         UINT64_C(4)    /* endTime */
+#define LOG_SEEN_FIRST_TOKEN UINT64_C(8)    /* completionStartTime */
+#define LOG_SEEN_GROUP       UINT64_C(16)   /* model_group */
+#define LOG_SEEN_MESSAGE     UINT64_C(32)   /* message at the top: json_logs */
+#define LOG_SEEN_EMPTY       UINT64_C(64)   /* some text is "" */
+#define LOG_SEEN_TAGS        UINT64_C(128)  /* request_tags */
+#define LOG_SEEN_STACKTRACE  UINT64_C(256)  /* json_logs' stacktrace */
+#define LOG_SEEN_ID          UINT64_C(512)  /* LiteLLM's id */
+#define LOG_SEEN_ERROR_STR   UINT64_C(1024) /* error_str */
 
 /* The objects whose keys mean something. */
 enum log_place {
@@ -43,7 +45,6 @@ enum log_take {
     TAKE_TAGS,        /* request_tags, as they lie */
     TAKE_CACHE_HIT,   /* true: "hit", false: "miss" */
     TAKE_STATUS_CODE, /* a number, or a string of one */
-    TAKE_TEXT,        /* like STR, but only where nothing better was found */
     TAKE_OBJECT,      /* its keys mean something, too */
 };
 

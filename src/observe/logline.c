@@ -95,7 +95,6 @@ static const char *take_value(struct logline *l, const char *p, const struct log
     void *member = member_of(l, k);
     switch ((enum log_take)k->take) {
     case TAKE_TIME: return value_TIME(l, p, bit, member);
-    case TAKE_TEXT:
     case TAKE_STR:
         l->seen |= p[0] == '"' && p[1] == '"' ? LOG_SEEN_EMPTY : 0;
         return value_STR(l, p, bit, member);
@@ -146,9 +145,8 @@ static void forget_earlier(struct logline *l, const struct log_key *k)
 static const char *walk_value(struct logline *l, const char *p, const struct log_key *k,
                               size_t depth)
 {
-    bool is_second_best = k && k->take == TAKE_TEXT && (l->found >> k->field & 1);
     const char *end = NULL;
-    if (k && !is_second_best) {
+    if (k) {
         forget_earlier(l, k);
         end = take_value(l, p, k, depth);
     }
@@ -192,7 +190,7 @@ static const char *walk_object(struct logline *l, const char *p, enum log_place 
     if (*from == '}')
         return from + 1;
     do {
-        const struct log_key *k;
+        const struct log_key *k = NULL;
         unsigned step = log_order_next(&l->order, at, from = ++p);
         if (LIKELY(step)) {
             k = l->order.steps[step].key;
@@ -241,11 +239,28 @@ static void settle_token_rate(struct logline *l)
     l->found |= LOG_BIT(tokens_per_second);
 }
 
+/* A text that was taken aside is the field `bit`: where the key for it says nothing, wherever in the line either stands. */
+static void settle_second_best(struct logline *l, uint64_t seen, struct str aside, uint64_t bit,
+                               struct str *text)
+{
+    bool is_known = l->found & bit && text->n;
+    if (is_known || !(l->seen & seen) || aside.n == 0)
+        return;
+    *text = aside;
+    l->found |= bit;
+    l->escaped &= ~bit;
+    if (memchr(aside.p, '\\', aside.n))
+        l->escaped |= bit;
+}
+
 /* LiteLLM's payload: what it calls otherwise, and what follows from its three times. */
 static void settle_payload(struct logline *l)
 {
     struct record *r = &l->r;
     l->shape = LOG_SHAPE_LITELLM;
+    settle_second_best(l, LOG_SEEN_ID, l->id, LOG_BIT(request_id), &r->request_id);
+    settle_second_best(l, LOG_SEEN_ERROR_STR, l->error_str, LOG_BIT(error_message),
+                       &r->error.message);
     if (l->found & LOG_BIT(model)) {
         r->upstream_model = r->model;
         l->found |= LOG_BIT(upstream_model);

@@ -53,7 +53,8 @@ struct logline {
     /* Private: what LiteLLM's payload says before it is known to be one, and the day last seen. */
     uint64_t seen;
     int64_t start_us, end_us, first_token_us;
-    struct str group, tags, message, stacktrace; /* raw; valid where `seen` has their bit */
+    /* Raw; valid where `seen` has their bit. */
+    struct str group, tags, message, stacktrace, id, error_str;
     char day[11];
     int64_t day_us;
     char words[4][16]; /* decoded words of fixed vocabularies */

@@ -67,7 +67,7 @@ void providers_take(struct providers *p, const struct logline *l, enum log_event
     if (l->found & LOG_BIT(cost_usd)) {
         s->priced++;
         s->priced_tokens += tokens;
-        s->pico += line_cost_pico(l);
+        sum_add(&s->pico, line_cost_pico(l));
     }
     if (outcome == LOG_OUTCOME_SUCCESS)
         take_times(s, l);
@@ -86,7 +86,7 @@ void providers_merge(struct providers *into, const struct providers *from)
         to->tokens += s->tokens;
         to->priced += s->priced;
         to->priced_tokens += s->priced_tokens;
-        to->pico += s->pico;
+        sum_add(&to->pico, s->pico);
         histogram_merge(&to->latency_us, &s->latency_us);
         histogram_merge(&to->ttft_us, &s->ttft_us);
         histogram_merge(&to->tokens_per_second, &s->tokens_per_second);

@@ -13,6 +13,7 @@
 #include "base/digits.h"
 #include "base/rand.h"
 #include "base/str.h"
+#include "observe/line_cost.h"
 
 #define PICO_PER_USD 1e12
 #define COST_MAX_USD 1e6
@@ -353,10 +354,22 @@ double rollup_quantile(const struct rollup_group *g, enum rollup_spread s, doubl
     return (double)histogram_quantile(h, quantile);
 }
 
+/* Sums of money that began anew stop where they are full, as sum_add's do. */
+static COLD void hold_costs(struct rollup_group *g, const struct worth *w)
+{
+    static const enum rollup_count costs[] = {ROLLUP_COST_PICO, ROLLUP_FAILED_COST_PICO};
+    for (size_t i = 0; i < COUNT(costs); i++)
+        if (g->counts[costs[i]] < w->amounts[costs[i]])
+            g->counts[costs[i]] = UINT64_MAX;
+}
+
 static inline void add_worth(struct rollup_group *g, const struct worth *w, uint32_t spread_mask)
 {
     for (int i = 0; i < ROLLUP_AMOUNTS; i++)
         g->counts[i] += w->amounts[i];
+    /* What failures cost is a part of all: full no sooner. */
+    if (UNLIKELY(g->counts[ROLLUP_COST_PICO] < w->amounts[ROLLUP_COST_PICO]))
+        hold_costs(g, w);
     for (uint32_t left = w->marks; left; left &= left - 1)
         g->counts[ROLLUP_AMOUNTS + __builtin_ctz(left)]++;
     for (uint32_t left = w->spread_mask & spread_mask; left; left &= left - 1) {
@@ -487,7 +500,7 @@ void rollup_take(struct rollup *r, const struct logline *l, enum log_event event
 static void merge_group(struct rollup_group *into, const struct rollup_group *from)
 {
     for (int i = 0; i < ROLLUP_COUNT; i++)
-        into->counts[i] += from->counts[i];
+        sum_add(&into->counts[i], from->counts[i]);
     for (int i = 0; i < SPREAD_COUNT; i++)
         if (from->spreads[i])
             histogram_merge(spread_of(into, i), from->spreads[i]);

@@ -5,15 +5,16 @@
  * asked for, so what is read does not depend on the order in which lines or threads came. */
 #include "observe/spend.h"
 
+#include "observe/log_ref.h"
+
 #define US_PER_MINUTE INT64_C(60000000)
 #define US_PER_HOUR   (60 * US_PER_MINUTE)
 
-const enum log_field spend_fields[SPEND_BY_COUNT] = {
-    [SPEND_MODEL] = LOG_model,
-    [SPEND_PROVIDER] = LOG_provider,
-    [SPEND_KEY] = LOG_key_alias,
-    [SPEND_USER] = LOG_user,
+const char *const spend_names[SPEND_BY_COUNT] = {
+    [SPEND_MODEL] = "model", [SPEND_PROVIDER] = "provider", [SPEND_KEY] = "key_alias",
+    [SPEND_USER] = "user",   [SPEND_TAG] = "tag",
 };
+static const enum log_field key_field = LOG_key_alias, user_field = LOG_user;
 static const enum log_field model_fields[] = {LOG_model, LOG_provider, LOG_upstream_model};
 
 void spend_init(struct spend *s, const struct prices *prices)
@@ -21,6 +22,7 @@ void spend_init(struct spend *s, const struct prices *prices)
     *s = (struct spend){.prices = prices, .first_us = INT64_MAX, .last_us = INT64_MIN};
     groups_init(&s->keys, 1, sizeof(struct spend_sum), SPEND_GROUPS_MAX);
     groups_init(&s->users, 1, sizeof(struct spend_sum), SPEND_GROUPS_MAX);
+    groups_init(&s->tags, 1, sizeof(struct spend_sum), SPEND_GROUPS_MAX);
     groups_init(&s->models, COUNT(model_fields), sizeof(struct spend_model), SPEND_GROUPS_MAX);
     groups_init(&s->hours, 1, sizeof(struct spend_hour), SPEND_HOURS_MAX);
 }
@@ -29,6 +31,7 @@ void spend_fini(struct spend *s)
 {
     groups_fini(&s->keys);
     groups_fini(&s->users);
+    groups_fini(&s->tags);
     groups_fini(&s->models);
     groups_fini(&s->hours);
 }
@@ -40,9 +43,9 @@ static void add_sum(struct spend_sum *to, const struct spend_sum *sum)
     to->requests += sum->requests;
     to->success += sum->success;
     to->tokens += sum->tokens;
-    to->pico += sum->pico;
-    to->failed_pico += sum->failed_pico;
-    to->cancelled_pico += sum->cancelled_pico;
+    sum_add(&to->pico, sum->pico);
+    sum_add(&to->failed_pico, sum->failed_pico);
+    sum_add(&to->cancelled_pico, sum->cancelled_pico);
 }
 
 static struct spend_sum sum_of(const struct logline *l, enum log_outcome outcome)
@@ -65,7 +68,7 @@ static void add_to_minute(struct spend *s, int64_t minute, uint64_t pico)
         return;
     if (minute > slot->minute)
         *slot = (struct spend_minute){.minute = minute};
-    slot->pico += pico;
+    sum_add(&slot->pico, pico);
 }
 
 static struct spend_hour *hour_at(struct spend *s, int64_t hour)
@@ -83,7 +86,7 @@ static void take_time(struct spend *s, const struct logline *l, const struct spe
         s->hour = hour_at(s, number);
     s->hour_number = number;
     s->hour->requests += sum->requests;
-    s->hour->pico += sum->pico;
+    sum_add(&s->hour->pico, sum->pico);
     add_to_minute(s, l->r.timestamp / US_PER_MINUTE, sum->pico);
     s->first_us = MIN(s->first_us, l->r.timestamp);
     s->last_us = MAX(s->last_us, l->r.timestamp);
@@ -112,7 +115,7 @@ static void take_cached_tokens(struct spend *s, const struct logline *l, struct 
     if (with_cache < 0)
         m->cached_unpriced += cached;
     else
-        m->saved_pico += pico_of_usd(cost_of(m->price, &r) - with_cache);
+        sum_add(&m->saved_pico, pico_of_usd(cost_of(m->price, &r) - with_cache));
 }
 
 static void take_model(struct spend *s, const struct logline *l, enum log_outcome outcome,
@@ -135,16 +138,27 @@ static void take_model(struct spend *s, const struct logline *l, enum log_outcom
     }
     if (priced && success) {
         m->answered++;
-        m->answered_pico += sum->pico;
+        sum_add(&m->answered_pico, sum->pico);
     }
     take_cached_tokens(s, l, g);
+}
+
+/* Requests without a tag are a group, too. */
+static void take_tags(struct spend *s, const struct logline *l, const struct spend_sum *sum)
+{
+    struct str tags[LOG_REF_TAGS_MAX];
+    char decoded[LOG_REF_OUT_BYTES];
+    tags[0] = STR_NONE;
+    int count = log_ref_tags(l, tags, decoded);
+    for (int i = 0; i < MAX(count, 1); i++)
+        add_sum(groups_get(&s->tags, &tags[i])->value, sum);
 }
 
 void spend_take(struct spend *s, const struct logline *l, enum log_event event)
 {
     if (event == LOG_EVENT_ATTEMPT) {
         s->attempt_lines++;
-        s->attempt_pico += line_cost_pico(l);
+        sum_add(&s->attempt_pico, line_cost_pico(l));
     }
     if (event != LOG_EVENT_REQUEST)
         return;
@@ -152,8 +166,9 @@ void spend_take(struct spend *s, const struct logline *l, enum log_event event)
     struct spend_sum sum = sum_of(l, outcome);
     uint64_t attempts = line_count(l, LOG_BIT(attempts), l->r.attempts);
     add_sum(&s->total, &sum);
-    add_sum(groups_of_line(&s->keys, l, &spend_fields[SPEND_KEY])->value, &sum);
-    add_sum(groups_of_line(&s->users, l, &spend_fields[SPEND_USER])->value, &sum);
+    add_sum(groups_of_line(&s->keys, l, &key_field)->value, &sum);
+    add_sum(groups_of_line(&s->users, l, &user_field)->value, &sum);
+    take_tags(s, l, &sum);
     s->retried += attempts > 1;
     s->extra_attempts += attempts > 1 ? attempts - 1 : 0;
     take_model(s, l, outcome, &sum);
@@ -170,11 +185,11 @@ static void merge_model(struct spend_model *into, const struct spend_model *from
     into->unpriced_tokens += from->unpriced_tokens;
     into->free_tokens += from->free_tokens;
     into->cached_tokens += from->cached_tokens;
-    into->saved_pico += from->saved_pico;
+    sum_add(&into->saved_pico, from->saved_pico);
     into->cached_unpriced += from->cached_unpriced;
     into->hits += from->hits;
     into->answered += from->answered;
-    into->answered_pico += from->answered_pico;
+    sum_add(&into->answered_pico, from->answered_pico);
 }
 
 static void merge_times(struct spend *into, const struct spend *from)
@@ -183,7 +198,7 @@ static void merge_times(struct spend *into, const struct spend *from)
         const struct spend_hour *hour = from->hours.all[i]->value;
         struct spend_hour *to = groups_get(&into->hours, from->hours.all[i]->values)->value;
         to->requests += hour->requests;
-        to->pico += hour->pico;
+        sum_add(&to->pico, hour->pico);
     }
     for (size_t i = 0; i < SPEND_RING; i++)
         if (from->recent[i].minute)
@@ -204,6 +219,7 @@ void spend_merge(struct spend *into, const struct spend *from)
     add_sum(&into->total, &from->total);
     merge_sums(&into->keys, &from->keys);
     merge_sums(&into->users, &from->users);
+    merge_sums(&into->tags, &from->tags);
     into->models.full |= from->models.full;
     for (size_t i = 0; i < from->models.count; i++)
         merge_model(groups_get(&into->models, from->models.all[i]->values)->value,
@@ -211,7 +227,7 @@ void spend_merge(struct spend *into, const struct spend *from)
     into->retried += from->retried;
     into->extra_attempts += from->extra_attempts;
     into->attempt_lines += from->attempt_lines;
-    into->attempt_pico += from->attempt_pico;
+    sum_add(&into->attempt_pico, from->attempt_pico);
     merge_times(into, from);
 }
 
@@ -220,9 +236,11 @@ void spend_merge(struct spend *into, const struct spend *from)
 /* Models and providers are sums of what is kept by both. */
 void spend_groups(const struct spend *s, enum spend_by by, struct groups *out)
 {
+    const struct groups *kept[SPEND_BY_COUNT] = {
+        [SPEND_KEY] = &s->keys, [SPEND_USER] = &s->users, [SPEND_TAG] = &s->tags};
     groups_init(out, 1, sizeof(struct spend_sum), SPEND_GROUPS_MAX);
-    if (by == SPEND_KEY || by == SPEND_USER) {
-        merge_sums(out, by == SPEND_KEY ? &s->keys : &s->users);
+    if (kept[by]) {
+        merge_sums(out, kept[by]);
         return;
     }
     out->full = s->models.full;
@@ -241,12 +259,12 @@ struct spend_rate spend_rate(const struct spend *s, int minutes)
     uint64_t pico = 0;
     if (minutes == 0 || log_hours * 60 <= minutes) {
         for (size_t i = 0; i < s->hours.count; i++)
-            pico += ((const struct spend_hour *)s->hours.all[i]->value)->pico;
+            sum_add(&pico, ((const struct spend_hour *)s->hours.all[i]->value)->pico);
         return (struct spend_rate){USD_OF_PICO(pico) / log_hours, log_hours};
     }
     for (int64_t minute = MAX(last - minutes + 1, INT64_C(0)); minute <= last; minute++) {
         const struct spend_minute *slot = &s->recent[minute & (SPEND_RING - 1)];
-        pico += slot->minute == minute ? slot->pico : 0;
+        sum_add(&pico, slot->minute == minute ? slot->pico : 0);
     }
     double hours = minutes / 60.0;
     return (struct spend_rate){USD_OF_PICO(pico) / hours, hours};

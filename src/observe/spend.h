@@ -11,9 +11,9 @@
 #define SPEND_HOURS_MAX  100000 /* eleven years with a request each hour */
 #define SPEND_RING       2048   /* minutes, a power of two; more than a day */
 
-/* Another field is a row here and in spend_fields, and groups beside `keys` and `users`. */
-enum spend_by { SPEND_MODEL, SPEND_PROVIDER, SPEND_KEY, SPEND_USER, SPEND_BY_COUNT };
-extern const enum log_field spend_fields[SPEND_BY_COUNT];
+/* By tag a request counts for each of its tags, so that those groups are more than all. */
+enum spend_by { SPEND_MODEL, SPEND_PROVIDER, SPEND_KEY, SPEND_USER, SPEND_TAG, SPEND_BY_COUNT };
+extern const char *const spend_names[SPEND_BY_COUNT]; /* as --by has them */
 
 struct spend_sum {
     uint64_t requests, success, tokens;
@@ -43,9 +43,9 @@ struct spend_hour {
 struct spend {
     const struct prices *prices; /* asked before the built-in ones, or NULL */
     struct spend_sum total;
-    struct groups keys, users; /* of struct spend_sum */
-    struct groups models;      /* of struct spend_model, by model, provider, upstream_model */
-    struct groups hours;       /* of struct spend_hour by number since 1970, an int64_t's bytes */
+    struct groups keys, users, tags; /* of struct spend_sum */
+    struct groups models;            /* of struct spend_model, by model, provider, upstream_model */
+    struct groups hours; /* of struct spend_hour by number since 1970, an int64_t's bytes */
     uint64_t retried,
         extra_attempts; /* requests with more than one attempt, and those beyond the first */
     uint64_t attempt_lines, attempt_pico;
@@ -65,7 +65,7 @@ void spend_fini(struct spend *s);
 void spend_take(struct spend *s, const struct logline *l, enum log_event event);
 void spend_merge(struct spend *into, const struct spend *from);
 
-/* Groups of struct spend_sum by one field, for groups_fini. */
+/* Groups of struct spend_sum by one of these, for groups_fini. */
 void spend_groups(const struct spend *s, enum spend_by by, struct groups *out);
 
 /* Dollars an hour over the last `minutes` (at most SPEND_RING) up to the log's last line, or over the whole log where that is

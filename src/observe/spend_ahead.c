@@ -118,7 +118,7 @@ double spend_between(const struct spend *s, int64_t from_us, int64_t until_us)
     struct spend_point *points = spend_points(s, &count);
     for (size_t i = 0; i < count; i++)
         if (points[i].start_us >= from_us && points[i].start_us < until_us)
-            pico += points[i].pico;
+            sum_add(&pico, points[i].pico);
     mem_free(points);
     return USD_OF_PICO(pico);
 }

@@ -97,8 +97,8 @@ void what_if_take(struct what_if *w, const struct logline *l, enum log_event eve
     }
     line->sum.requests++;
     line->sum.tokens += tokens;
-    line->sum.now_pico += now_pico;
-    line->sum.then_pico += then_pico;
+    sum_add(&line->sum.now_pico, now_pico);
+    sum_add(&line->sum.then_pico, then_pico);
     line->sum.unpriced_now += tokens && !(l->found & LOG_BIT(cost_usd));
 }
 
@@ -106,8 +106,8 @@ void what_if_add(struct what_if_sum *to, const struct what_if_sum *sum)
 {
     to->requests += sum->requests;
     to->tokens += sum->tokens;
-    to->now_pico += sum->now_pico;
-    to->then_pico += sum->then_pico;
+    sum_add(&to->now_pico, sum->now_pico);
+    sum_add(&to->then_pico, sum->then_pico);
     to->unpriced_now += sum->unpriced_now;
     to->unknown_then += sum->unknown_then;
 }

@@ -73,7 +73,7 @@ def same_report(mine, theirs, by):
     assert mine["input"]["outside"] == theirs["left_out"]
     exact = "latency exact" in mine["percentiles"]
     same_group(mine["total"], theirs["total"], "total", exact)
-    groups = {tuple(g[f] for f in by): g for g in mine["groups"]}
+    groups = {tuple(g["by"][f] for f in by): g for g in mine["groups"]}
     assert len(groups) == len(theirs["groups"])
     for group in theirs["groups"]:
         key = tuple(group["key"][f] for f in by)
@@ -190,7 +190,7 @@ def test_filters(log):
     theirs = reference.analyze([path], by=("model",), model="gpt-4o")
     mine = report(path, "--model", "gpt-4o", "--by", "model")
     assert mine["total"]["requests"] == theirs["total"]["requests"] > 0
-    names = {g["model"] for g in report(path, "--model", "gpt-*,!gpt-4o", "--by", "model")["groups"]}
+    names = {g["by"]["model"] for g in report(path, "--model", "gpt-*,!gpt-4o", "--by", "model")["groups"]}
     assert names and all(n.startswith("gpt-") and n != "gpt-4o" for n in names)
     failed = report(path, "--status", "failure")["total"]
     assert failed["requests"] == failed["failure"] == report(path)["total"]["failure"]
@@ -385,7 +385,7 @@ def test_rotated_files_come_along_when_the_time_asked_for_is_in_them(rotated, si
 def test_globs_are_read_in_the_order_of_time(rotated):
     got = report(rotated / "r.log*", "--by", "model")
     assert [pathlib.Path(f).name for f in got["input"]["files"]] == ["r.log.2.gz", "r.log.bak", "r.log.1", "r.log"]
-    assert {g["model"]: g["requests"] for g in got["groups"]} == {"m22": 48, "m23": 24, "m24": 24}
+    assert {g["by"]["model"]: g["requests"] for g in got["groups"]} == {"m22": 48, "m23": 24, "m24": 24}
     assert b"no file matches" in weir(rotated / "x*.log", status=2).stderr
 
 

@@ -53,7 +53,7 @@ def test_agrees_with_the_reference(log, threads, now, before, word):
         # The ranks of buckets are nearly those of values.
         assert change["p"] == (None if p is None else pytest.approx(p, abs=0.01)), change
     for name, groups in explained.items():
-        got = {(group["model"], group["provider"]): group for group in mine["explained"][name]}
+        got = {(group["by"]["model"], group["by"]["provider"]): group for group in mine["explained"][name]}
         assert set(got) == set(groups)
         for key, (was, became, share) in groups.items():
             assert got[key]["before_per_hour"] == pytest.approx(was or 0, rel=1e-6, abs=1e-11), key
@@ -81,9 +81,9 @@ def test_what_changed_is_found_and_explained(tmp_path):
     real = {change["what"] for change in mine["changes"] if change["real"]}
     assert {"error_rate", "latency_p50_ms", "latency_p95_ms"} <= real
     assert "cancelled_rate" not in real
-    assert mine["explained"]["errors"][0]["model"] == "b"
-    assert mine["explained"]["time"][0]["model"] == "b"
-    assert (mine["explained"]["cost"][0]["model"], mine["explained"]["cost"][0]["new"]) == ("c", True)
+    assert mine["explained"]["errors"][0]["by"]["model"] == "b"
+    assert mine["explained"]["time"][0]["by"]["model"] == "b"
+    assert (mine["explained"]["cost"][0]["by"]["model"], mine["explained"]["cost"][0]["new"]) == ("c", True)
     text = " ".join(weir(*args, "--color", "never").split())
     assert "More than noise: Error rate +8." in text
     assert "What moved the errors" in text and "What moved the cost" in text

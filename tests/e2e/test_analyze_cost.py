@@ -3,6 +3,7 @@
 import datetime
 import json
 import pathlib
+import random
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from harness import WEIR
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
 import cost as reference  # noqa: E402
 import generate  # noqa: E402
+from tags import TAGS, add_tags  # noqa: E402
 
 CASES = [("weir", False, 1), ("weir", True, 2), ("litellm", True, 1)]
 
@@ -37,6 +39,7 @@ def log(tmp_path_factory):
         if key not in made:
             path = str(tmp_path_factory.mktemp("log") / "requests.log")
             generate.write(path, shape=shape, lines=4000, seed=seed, traps=traps, span_s=days * 86400)
+            add_tags(path, shape, random.Random(seed))
             made[key] = path
         return made[key]
     return make
@@ -110,7 +113,8 @@ def test_spend_agrees_with_the_reference(log, prices, shape, traps, seed):
     for threads in ("1", "3"):
         mine = report(path, "--cost", "--prices", table, "--threads", threads)["cost"]
         same_sum(mine["total"], theirs, "total")
-        for field in ("model", "provider", "key_alias", "user"):
+        assert len(theirs["by"]["tag"]) == len(TAGS) + 1
+        for field in ("model", "provider", "key_alias", "user", "tag"):
             groups = {}
             for group in mine[f"by_{field}"]:
                 key = alike(group[field])
@@ -308,6 +312,31 @@ def test_every_format_is_safe_and_complete(log, section):
               "--what-if=gpt-4o*=gpt-4o-mini": ["What if", "the rest", "another number of them"]}
     for text in wanted[section]:
         assert text in markdown, text
+
+
+def test_cost_by_tag(tmp_path):
+    path = tmp_path / "requests.log"
+    one = {"event": "request", "model": "m", "status": "success", "total_tokens": 10}
+    tagged = [one | {"cost_usd": 3, "metadata": {"tags": ["prod", "batch", "prod"]}},
+              one | {"cost_usd": 1, "metadata": {"tags": ["prod"]}}, one | {"cost_usd": 0.5}]
+    path.write_text("".join(json.dumps(line) + "\n" for line in tagged))
+    cost = report(path, "--cost")["cost"]
+    assert [(g["tag"], g["cost_usd"], g["requests"]) for g in cost["by_tag"]] == [("prod", 4, 2), ("batch", 3, 1), (None, 0.5, 1)]
+    assert cost["total"]["cost_usd"] == 4.5
+    assert "Cost by tag (a request counts once for each of its tags)" in weir(path, "--cost").stdout.decode()
+    path.write_text(json.dumps(one | {"cost_usd": 3}) + "\n")
+    assert "Cost by tag" not in weir(path, "--cost").stdout.decode()
+
+
+def test_nonsense_money_does_not_wrap(tmp_path):
+    path = tmp_path / "requests.log"
+    line = {"timestamp": "2026-11-24T01:00:00.000Z", "event": "request", "model": "m", "status": "failure", "cost_usd": 9e14}
+    path.write_text((json.dumps(line) + "\n") * 40)
+    for threads in ("1", "4"):
+        got = report(path, "--cost", "--threads", threads)
+        full = pytest.approx((2**64 - 1) / 1e12)
+        assert got["total"]["cost_usd"] == got["groups"][0]["failed_cost_usd"] == full
+        assert got["cost"]["total"]["failed_usd"] == got["cost"]["by_model"][0]["cost_usd"] == full
 
 
 def test_a_log_without_requests_is_told_too(tmp_path):

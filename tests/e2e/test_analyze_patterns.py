@@ -218,7 +218,7 @@ def same_logs(mine, theirs):
     assert mine["total"]["requests"] == theirs["total"]["requests"]
     for name in ("success", "failure", "cancelled", "unknown"):
         assert mine["total"][name] == theirs["total"][name]
-    groups = {(g["http_status"], g["client"]): g["requests"] for g in mine["groups"]}
+    groups = {(g["by"]["http_status"], g["by"]["client"]): g["requests"] for g in mine["groups"]}
     assert groups == {(str(g["key"]["http_status"]), g["key"]["client"]): g["requests"] for g in theirs["groups"]}
     assert sum(e["failure"] for e in mine["errors"]) == theirs["total"]["failure"]
     assert {e["class"]: e["count"] for e in mine["log_errors"]["list"]} == {e["type"]: e["count"] for e in theirs["log_errors"]}
@@ -266,10 +266,10 @@ def test_access_lines_and_stacktraces_by_hand(tmp_path):
     for group in theirs["groups"]:
         assert len(group["key"]["client"]) <= 64 or group["key"]["client"] == long
     mine = report(path, "--by", "http_status,client")
-    lost = [g for g in mine["groups"] if g["client"] is None]
-    assert [g["requests"] for g in lost] == [4] and lost[0]["http_status"] == "503"
+    lost = [g for g in mine["groups"] if g["by"]["client"] is None]
+    assert [g["requests"] for g in lost] == [4] and lost[0]["by"]["http_status"] == "503"
     for group in mine["groups"]:
-        if group["client"] == long:
+        if group["by"]["client"] == long:
             group["requests"] += 4
     mine["groups"].remove(lost[0])
     same_logs(mine, theirs)

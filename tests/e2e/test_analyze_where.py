@@ -16,9 +16,9 @@ from harness import WEIR
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
 import generate  # noqa: E402
 import where  # noqa: E402
+from tags import add_tags  # noqa: E402
 
 ENV = {"TZ": "UTC", "PATH": "/usr/bin:/bin"}
-TAGS = ["prod", "staging", "team a", "größe", "User-Agent: curl", 'x\\"y', "\\u0074est"]
 
 
 def weir(*args, status=0):
@@ -29,20 +29,6 @@ def weir(*args, status=0):
 
 def report(path, *args):
     return json.loads(weir(path, "--format", "json", *args).stdout)
-
-
-def add_tags(path, shape, rng):
-    """Tags in two thirds of the lines, at most four, some twice, some that are no texts."""
-    before, name = (b'"metadata":{', b"tags") if shape == "weir" else (b'"cache_hit"', b"request_tags")
-    lines = pathlib.Path(path).read_bytes().split(b"\n")
-    for number, line in enumerate(lines):
-        if rng.random() < 0.33 or before not in line:
-            continue
-        tags = [f'"{tag}"' for tag in rng.choices(TAGS, k=rng.randrange(5))] + rng.choice([[], [], ["7"], ["null"]])
-        member = b'"%s": [%s]' % (name, ",".join(tags).encode())
-        put = before + member + b"," if shape == "weir" else member + b", " + before
-        lines[number] = line.replace(before, put, 1)
-    pathlib.Path(path).write_bytes(b"\n".join(lines))
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +169,7 @@ def test_groups_by_values_of_the_metadata(log, shape, by):
     expected = collections.Counter(key for record, line in requests for key in where.keys_of(record, line, by))
     for threads in ("1", "3"):
         mine = report(path, "--by", by, "--threads", threads)
-        assert {group[by]: group["requests"] for group in mine["groups"]} == expected
+        assert {group["by"][by]: group["requests"] for group in mine["groups"]} == expected
         assert mine["total"]["requests"] == len(requests)
 
 
@@ -191,7 +177,7 @@ def test_groups_by_a_field_and_the_tag(log):
     path, requests = log("weir", False)
     expected = collections.Counter((record.model, tag) for record, line in requests for tag in where.keys_of(record, line, "tag"))
     mine = report(path, "--by", "model,tag")
-    assert {(group["model"], group["tag"]): group["requests"] for group in mine["groups"]} == expected
+    assert {(group["by"]["model"], group["by"]["tag"]): group["requests"] for group in mine["groups"]} == expected
     assert sum(expected.values()) > len(requests) == mine["total"]["requests"]
     plain = report(path, "--by", "model")["total"]
     assert mine["total"] == plain
@@ -202,8 +188,8 @@ def test_names_with_anything_in_them_are_escaped(tmp_path):
     path = tmp_path / "odd.log"
     path.write_bytes(b'{"event":"request","metadata":{"a\\"\\\\b":"x","gr\xc3\xbcn":"y"}}\n')
     mine = report(path, "--by", 'metadata.a"\\b,metadata.grün')
-    assert mine["groups"][0]['metadata.a"\\b'] == "x"
-    assert mine["groups"][0]["metadata.grün"] == "y"
+    assert mine["groups"][0]["by"]['metadata.a"\\b'] == "x"
+    assert mine["groups"][0]["by"]["metadata.grün"] == "y"
 
 
 def test_the_page_says_it_safely(log):

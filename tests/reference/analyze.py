@@ -30,7 +30,8 @@ VALUES
 11. A number is its decimal text, exactly. Negative (-0 is 0): absent. 1e15 or more, in the unit as written: absent.
     Exponents count. A whole-number field takes 100, 100.0 and 1E2; 12.5 is absent.
 12. Durations (*_ms) are rounded to whole microseconds, money to 1e-12 USD, rates to 0.01, each half up, line by line;
-    everything after that is whole numbers.
+    everything after that is whole numbers. A request that cost more than a million dollars counts as that much, and a sum of money
+    that is more than 2^64 - 1 of 1e-12 USD is that much.
 13. Stamps: YYYY-MM-DD, T t or blank, HH:MM:SS, optional . or , and digits (cut after six), optional Z z +HH:MM +HHMM
     +HH. A second of 60 is the next minute's 0. Without zone: UTC in weir's lines, local time (TZ) in json_logs lines,
     --since and --until. Anything else, no such day, before 1970, after 9999: absent.
@@ -45,11 +46,12 @@ REQUESTS
 16. weir's fields are record.def's. error.* are members of the object `error`.
 17. litellm's fields: time = endTime, else startTime; latency = endTime - startTime; ttft = completionStartTime -
     startTime where stream is true; overhead_ms = hidden_params.litellm_overhead_time_ms; differences below 0 are
-    absent; upstream and queue are absent. model = model_group, else model; upstream_model = model; provider =
-    custom_llm_provider; deployment = model_id; request_id = id; user = end_user; client = requester_ip_address;
-    key_alias, key_hash = metadata.user_api_key_alias, _hash; cost_usd = response_cost; cache = hit where cache_hit is
-    true, else absent; cached and reasoning tokens = metadata.usage_object.prompt_tokens_details.cached_tokens,
-    .completion_tokens_details.reasoning_tokens; error.type = error_information.error_class; provider_status =
+    absent; queue is absent, and so is upstream but where the callback of examples/litellm-callback, which adds upstream_ms, wrote the
+    line. model = model_group, else model; upstream_model = model; provider = custom_llm_provider; deployment = model_id;
+    request_id = litellm_call_id, else id; user = end_user; client = requester_ip_address; key_alias, key_hash =
+    metadata.user_api_key_alias, _hash; cost_usd = response_cost; cache = hit where cache_hit is true, miss where it is false
+    (asked for and not there), absent where it is null (not asked); cached and reasoning tokens =
+    metadata.usage_object.prompt_tokens_details.cached_tokens, .completion_tokens_details.reasoning_tokens; error.type = error_information.error_class; provider_status =
     error_code (a number, or three digits in a text); message = error_message, else error_str. Same names: status,
     call_type, stream, *_tokens, trace_id, api_base, user_agent.
 18. Nothing else is derived: an absent total is not prompt + completion, an absent attempts adds 0.
@@ -78,6 +80,8 @@ from datetime import datetime, timezone
 from records import Broken, microseconds_of_stamp, parse_object, record_of, strip_line
 
 FIRST_BROKEN_SHOWN = 10
+USD_MAX_PICO = 10**18
+SUM_MAX = 2**64 - 1
 OUTCOMES = ("success", "failure", "cancelled", "unknown")
 SUMS = ("prompt_tokens", "completion_tokens", "total_tokens", "cached_tokens", "reasoning_tokens", "attempts")
 MEASURES = {
@@ -114,6 +118,10 @@ def summary_of(values, units):
     return {"count": count} | {name: value / units for name, value in summary.items()}
 
 
+def sum_of_money(amounts):
+    return min(sum(amounts), SUM_MAX)
+
+
 def usd_text(pico):
     """As weir writes money, but never with fewer decimals: 0.0001194."""
     whole, fraction = divmod(pico, 10**12)
@@ -146,7 +154,7 @@ class Group:
         self.outcomes[record.outcome] += 1
         for name in SUMS:
             self.sums[name] += getattr(record, name) or 0
-        self.cost_pico += record.cost_pico or 0
+        self.cost_pico = sum_of_money((self.cost_pico, min(record.cost_pico or 0, USD_MAX_PICO)))
         self.cache_hits += record.cache == "hit"
         for name, (attribute, _) in MEASURES.items():
             value = getattr(record, attribute)

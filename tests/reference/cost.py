@@ -2,7 +2,7 @@
 
 Rules, going on from analyze.py's:
 
-C1. Money is that of the lines, of requests (rule 14); attempts' is summed apart. Costs above a million dollars count as that.
+C1. Money is that of the lines, of requests (rule 14); attempts' is summed apart. By tag a request counts for each of its tags (where.py, 8).
 C2. Failed and cancelled: by outcome. Unpriced: a total of tokens above 0 and no cost. Free: a success with such a total at a cost of 0.
     Neither counts what the response cache answered (cache hit).
 C3. Prompt caches saved the price of the line's tokens had none been cached, less their price as they were, by the table.
@@ -30,12 +30,12 @@ import fnmatch
 import math
 from collections import defaultdict
 
-from analyze import nearest_rank
+import where
+from analyze import USD_MAX_PICO, nearest_rank, sum_of_money
 from records import Broken, parse_object, record_of, strip_line
 
 HOUR_US = 3_600_000_000
 MINUTE_US = 60_000_000
-USD_MAX_PICO = 10**18
 STUDENT_T95 = [math.nan, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145,
                2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052]
 
@@ -96,6 +96,7 @@ def spend(path, table):
     report = sums(lines)
     report["by"] = {field: {key: sums(of) for key, of in grouped(lines, field).items()}
                     for field in ("model", "provider", "key_alias", "user")}
+    report["by"]["tag"] = {tag: sums(of) for tag, of in by_tag(path).items()}
     report["retried"] = sum((record.attempts or 0) > 1 for record in lines)
     report["extra_attempts"] = sum(max((record.attempts or 0) - 1, 0) for record in lines)
     report["attempt_lines"], report["attempts_pico"] = len(attempts), sum(map(pico_of, attempts))
@@ -124,9 +125,17 @@ def spend(path, table):
 
 def sums(lines):
     return {"requests": len(lines), "success": sum(record.outcome == "success" for record in lines),
-            "tokens": sum(record.total_tokens or 0 for record in lines), "pico": sum(map(pico_of, lines)),
-            "failed_pico": sum(pico_of(record) for record in lines if record.outcome == "failure"),
-            "cancelled_pico": sum(pico_of(record) for record in lines if record.outcome == "cancelled")}
+            "tokens": sum(record.total_tokens or 0 for record in lines), "pico": sum_of_money(map(pico_of, lines)),
+            "failed_pico": sum_of_money(pico_of(record) for record in lines if record.outcome == "failure"),
+            "cancelled_pico": sum_of_money(pico_of(record) for record in lines if record.outcome == "cancelled")}
+
+
+def by_tag(path):
+    groups = defaultdict(list)
+    for record, line in where.requests_of(path):
+        for tag in where.keys_of(record, line, "tag") if record.shape != "json_logs" else ():
+            groups[tag].append(record)
+    return groups
 
 
 def grouped(lines, *fields):

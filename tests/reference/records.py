@@ -320,7 +320,6 @@ def weir_record(line):
 
 
 LITELLM_MEMBERS = [
-    ("request_id", ("id",), filled_text),
     ("provider", ("custom_llm_provider",), filled_text),
     ("deployment", ("model_id",), filled_text),
     ("upstream_model", ("model",), filled_text),
@@ -333,6 +332,7 @@ LITELLM_MEMBERS = [
     ("cached_tokens", ("metadata", "usage_object", "prompt_tokens_details", "cached_tokens"), count_of),
     ("reasoning_tokens", ("metadata", "usage_object", "completion_tokens_details", "reasoning_tokens"), count_of),
     ("overhead_us", ("hidden_params", "litellm_overhead_time_ms"), microseconds_of_ms),
+    ("upstream_us", ("upstream_ms",), microseconds_of_ms),
     ("cost_pico", ("response_cost",), pico_of_usd),
     ("key_alias", ("metadata", "user_api_key_alias"), filled_text),
     ("key_hash", ("metadata", "user_api_key_hash"), filled_text),
@@ -350,7 +350,8 @@ def litellm_record(line):
     for attribute, path, read in LITELLM_MEMBERS:
         setattr(record, attribute, read(member(line, *path)))
     record.model = filled_text(line.get("model_group")) or record.upstream_model
-    record.cache = "hit" if line.get("cache_hit") is True else None
+    record.request_id = filled_text(line.get("litellm_call_id")) or filled_text(line.get("id"))
+    record.cache = {True: "hit", False: "miss"}.get(flag_of(line.get("cache_hit")))
     record.error_message = filled_text(member(line, "error_information", "error_message")) \
         or filled_text(line.get("error_str"))
     record.error_provider_status = status_code_of(member(line, "error_information", "error_code"))

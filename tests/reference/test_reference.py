@@ -299,8 +299,12 @@ def test_17_litellms_payload():
 def test_17_what_litellm_may_leave_out():
     assert payload(model_group="").model == payload(model_group=None).model == "gpt-4o-2024-08-06"
     assert payload(custom_llm_provider="").provider is None
-    for cache_hit in (False, None, "True", 1):
+    assert payload(cache_hit=False).cache == "miss"
+    for cache_hit in (None, "True", 1):
         assert payload(cache_hit=cache_hit).cache is None
+    assert payload(upstream_ms=700.25).upstream_us == 700_250
+    assert payload(litellm_call_id="call-1").request_id == "call-1"
+    assert payload(litellm_call_id="").request_id == payload(litellm_call_id=None).request_id == "chatcmpl-1"
     assert payload(stream=False).ttft_us is None and payload(stream=None).ttft_us is None
     assert payload(endTime="1003").latency_us is None and payload(endTime="1003").time_us == 1_000_250_000
     assert payload(startTime=1003.5).latency_us is None and payload(completionStartTime=1).ttft_us is None

@@ -10,7 +10,7 @@ The rules, beside those of analyze.py:
  2. test = NAME | NAME SIGN VALUE | NAME [not] in (VALUE, ...). != !~ and `not in` are the opposites of = ~ and `in`.
  3. A NAME is a field by its key in weir's line; metadata.STEP..., request.STEP..., response.STEP... a member, or an array's element by
     its number; tag is LiteLLM's request_tags, where that is an array, else metadata.tags. In LiteLLM's lines what metadata has not is looked for in
-    metadata.requester_metadata. null is not there. cache of LiteLLM's lines is hit or miss, by cache_hit.
+    metadata.requester_metadata. null is not there.
  4. A test of what is not there is false. Of an array (at a path, or tag) it is true when it is of one element. A NAME alone is true of what is
     there and is not false.
  5. Durations are in ms, or have units (us ms s m h d w); counts and rates take k, M, G and %; money a $. Values are compared exactly.
@@ -25,7 +25,7 @@ import sys
 from fractions import Fraction
 from pathlib import Path
 
-from records import (Broken, Number, flag_of, member, microseconds_of_ms, microseconds_of_stamp, parse_object, record_of, shape_of, strip_line,
+from records import (Broken, Number, member, microseconds_of_ms, microseconds_of_stamp, parse_object, record_of, shape_of, strip_line,
                      text_of)
 
 TAGS_MAX = 32
@@ -158,8 +158,6 @@ def field_of(record, line, name):
     kind, attribute, units = FIELDS[name]
     if name == "event":
         return kind, text_of(line.get("event"))
-    if name == "cache" and shape_of(line) == "litellm":
-        return kind, {True: "hit", False: "miss"}.get(flag_of(line.get("cache_hit")))
     if attribute.startswith("engine "):
         value = microseconds_of_ms(member(line, "engine", f"{attribute[7:]}_ms"))
     else:

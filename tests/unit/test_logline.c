@@ -118,6 +118,43 @@ static void values_of_another_kind_are_not_there(void **state)
     assert_int_equal(l.found, 0);
 }
 
+/* What says the same thing less well counts where the better key says nothing, in any order; of equal keys the last counts. */
+static void prefers_the_better_of_two_keys(void **state)
+{
+    static const struct {
+        const char *members, *id, *message;
+    } rows[] = {
+        {"\"id\":\"a\",\"id\":\"b\"", "b", NULL},
+        {"\"id\":\"a\",\"id\":null", NULL, NULL},
+        {"\"id\":\"a\",\"id\":\"\"", NULL, NULL},
+        {"\"id\":\"a\",\"litellm_call_id\":\"c\"", "c", NULL},
+        {"\"litellm_call_id\":\"c\",\"id\":\"a\"", "c", NULL},
+        {"\"id\":\"a\",\"litellm_call_id\":null", "a", NULL},
+        {"\"litellm_call_id\":\"\",\"id\":\"a\"", "a", NULL},
+        {"\"litellm_call_id\":\"c\",\"litellm_call_id\":7,\"id\":\"a\"", "a", NULL},
+        {"\"litellm_call_id\":\"\\u0063\",\"id\":\"a\"", "c", NULL},
+        {"\"id\":\"\\u0061\"", "a", NULL},
+        {"\"error_str\":\"x\",\"error_str\":\"y\"", NULL, "y"},
+        {"\"error_str\":\"x\",\"error_information\":{\"error_message\":\"m\"}", NULL, "m"},
+        {"\"error_information\":{\"error_message\":\"m\"},\"error_str\":\"x\"", NULL, "m"},
+        {"\"error_str\":\"x\",\"error_information\":{\"error_message\":null}", NULL, "x"},
+        {"\"error_information\":{\"error_message\":\"\"},\"error_str\":\"x\"", NULL, "x"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        char line[256];
+        snprintf(line, sizeof line, "{\"startTime\":1,%s,\"endTime\":2}", rows[i].members);
+        assert_int_equal(read_text(line), LINE_READ);
+        assert_int_equal(l.shape, LOG_SHAPE_LITELLM);
+        assert_int_equal(!!(l.found & LOG_BIT(request_id)), !!rows[i].id);
+        assert_int_equal(!!(l.found & LOG_BIT(error_message)), !!rows[i].message);
+        if (rows[i].id)
+            assert_text(LOG_request_id, l.r.request_id, rows[i].id);
+        if (rows[i].message)
+            assert_text(LOG_error_message, l.r.error.message, rows[i].message);
+    }
+}
+
 static void reads_litellms_payload(void **state)
 {
     (void)state;
@@ -298,6 +335,7 @@ int main(void)
         cmocka_unit_test(reads_the_same_by_walking),
         cmocka_unit_test(walks_any_order_blanks_and_escapes),
         cmocka_unit_test(values_of_another_kind_are_not_there),
+        cmocka_unit_test(prefers_the_better_of_two_keys),
         cmocka_unit_test(reads_litellms_payload),
         cmocka_unit_test(reads_json_logs_in_local_time),
         cmocka_unit_test(tells_where_a_line_is_broken),

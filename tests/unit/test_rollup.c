@@ -194,6 +194,34 @@ static void leaves_out_what_is_outside(void **state)
     rollup_fini(&r);
 }
 
+/* A line's cost counts as a million dollars at most. A sum of money that is full stays full, in one piece and merged. */
+static void sums_of_nonsense_money_do_not_begin_anew(void **state)
+{
+    static const char text[] = "{\"model\":\"a\",\"status\":\"failure\",\"cost_usd\":9e9}";
+    (void)state;
+    for (int cut = 0; cut <= 40; cut += 10) {
+        struct rollup first, second;
+        start(&first);
+        start(&second);
+        for (int i = 0; i < 40; i++)
+            take_text(i < cut ? &first : &second, text);
+        take_text(&first, "{\"model\":\"a\",\"status\":\"success\",\"cost_usd\":0.5}");
+        if (cut == 10)
+            assert_true(first.views[0].groups[0]->counts[ROLLUP_COST_PICO] ==
+                        UINT64_C(10000000500000000000));
+        rollup_merge(&first, &second);
+        rollup_fini(&second);
+        const uint64_t *counts = first.views[0].groups[0]->counts;
+        assert_int_equal(counts[ROLLUP_REQUESTS], 41);
+        assert_true(counts[ROLLUP_COST_PICO] == UINT64_MAX);
+        assert_true(counts[ROLLUP_FAILED_COST_PICO] == UINT64_MAX);
+        struct rollup_group *total = rollup_total(&first.views[0]);
+        assert_true(total->counts[ROLLUP_COST_PICO] == UINT64_MAX);
+        rollup_group_free(total);
+        rollup_fini(&first);
+    }
+}
+
 /* Past the limit values become "other", and nothing is lost. */
 static void groups_have_a_limit(void **state)
 {
@@ -295,6 +323,7 @@ int main(void)
         cmocka_unit_test(quantiles_are_within_half_a_percent),
         cmocka_unit_test(small_values_are_exact),
         cmocka_unit_test(sums_lines),
+        cmocka_unit_test(sums_of_nonsense_money_do_not_begin_anew),
         cmocka_unit_test(merged_parts_are_the_whole),
         cmocka_unit_test(leaves_out_what_is_outside),
         cmocka_unit_test(groups_have_a_limit),

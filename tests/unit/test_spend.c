@@ -33,11 +33,12 @@ static const char *const lines[] = {
     ("{\"timestamp\":\"2026-11-24T01:00:00.000Z\",\"event\":\"request\",\"model\":\"gpt-4o-mini\","
      "\"provider\":\"openai\",\"status\":\"success\",\"prompt_tokens\":1000000,\"cached_tokens\":"
      "200000,\"completion_tokens\":0,\"total_tokens\":1000000,\"cost_usd\":0.135,\"attempts\":3,"
-     "\"key_alias\":\"k\",\"user\":\"u\"}"),
+     "\"key_alias\":\"k\",\"user\":\"u\",\"metadata\":{\"tags\":[\"x\",\"y\",\"x\"]}}"),
     ("{\"timestamp\":\"2026-11-24T02:30:00.000Z\",\"event\":\"request\",\"model\":\"gpt-4o-mini\","
      "\"provider\":\"openai\",\"status\":\"failure\",\"total_tokens\":1000,\"cost_usd\":0.5}"),
     ("{\"timestamp\":\"2026-11-24T02:31:00.000Z\",\"event\":\"request\",\"model\":\"gpt-4o-mini\","
-     "\"provider\":\"openai\",\"status\":\"cancelled\",\"cost_usd\":0.25}"),
+     "\"provider\":\"openai\",\"status\":\"cancelled\",\"cost_usd\":0.25,\"metadata\":{\"tags\":["
+     "\"\\u0079\"]}}"),
     ("{\"timestamp\":\"2026-11-24T02:32:00.000Z\",\"event\":\"request\",\"model\":\"gpt-4o-mini\","
      "\"status\":\"success\",\"total_tokens\":9,\"cost_usd\":0,\"cache\":\"hit\"}"),
     ("{\"timestamp\":\"2026-11-24T02:33:00.000Z\",\"event\":\"attempt\",\"model\":\"gpt-4o-mini\","
@@ -58,6 +59,20 @@ static const struct spend_model *model_of(const struct spend *s, const char *mod
     const struct spend_model *m = groups_get(&any->models, key)->value;
     assert_int_equal(before, s->models.count);
     return m;
+}
+
+static void check_tags(struct groups *g)
+{
+    static const struct {
+        struct str tag;
+        uint64_t requests, pico;
+    } rows[] = {
+        {{"x", 1}, 1, 135000000000}, {{"y", 1}, 2, 385000000000}, {{NULL, 0}, 5, 500000000000}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        const struct spend_sum *sum = groups_get(g, &rows[i].tag)->value;
+        assert_int_equal(sum->requests, rows[i].requests);
+        assert_int_equal(sum->pico, rows[i].pico);
+    }
 }
 
 static void check(const struct spend *s)
@@ -91,10 +106,13 @@ static void check(const struct spend *s)
         struct groups g;
         uint64_t pico = 0;
         spend_groups(s, (enum spend_by)by, &g);
-        assert_int_equal(g.count, 2);
+        assert_int_equal(g.count, by == SPEND_TAG ? 3 : 2);
         for (size_t i = 0; i < g.count; i++)
             pico += ((const struct spend_sum *)g.all[i]->value)->pico;
-        assert_int_equal(pico, s->total.pico);
+        /* One request has two tags. */
+        assert_int_equal(pico, s->total.pico + (by == SPEND_TAG ? 135000000000 : 0));
+        if (by == SPEND_TAG)
+            check_tags(&g);
         groups_fini(&g);
     }
     near(spend_rate(s, 60).usd_per_hour, 0.75); /* 01:35 to 02:34 */
@@ -121,6 +139,36 @@ static void sums_are_right_in_one_piece_and_merged(void **state)
     spend_fini(&a);
     spend_fini(&b);
     spend_fini(&whole);
+}
+
+/* A line counts as a million dollars at most, and what is full stays full. */
+static void sums_of_nonsense_money_do_not_begin_anew(void **state)
+{
+    static const char line[] = "{\"timestamp\":\"2026-11-24T01:00:00.000Z\",\"event\":\"request\","
+                               "\"model\":\"m\",\"status\":\"success\",\"cost_usd\":2e6}";
+    (void)state;
+    struct spend a, b;
+    spend_init(&a, NULL);
+    spend_init(&b, NULL);
+    take(&a, line);
+    assert_true(a.total.pico == UINT64_C(1000000000000000000));
+    for (int i = 1; i < 40; i++)
+        take(i % 2 ? &a : &b, line);
+    assert_true(a.total.pico == UINT64_MAX && b.total.pico == UINT64_MAX);
+    spend_merge(&a, &b);
+    assert_int_equal(a.total.requests, 40);
+    assert_true(a.total.pico == UINT64_MAX && a.total.failed_pico == 0);
+    for (int by = 0; by < SPEND_BY_COUNT; by++) {
+        struct groups g;
+        spend_groups(&a, (enum spend_by)by, &g);
+        assert_int_equal(g.count, 1);
+        assert_true(((const struct spend_sum *)g.all[0]->value)->pico == UINT64_MAX);
+        groups_fini(&g);
+    }
+    near(spend_rate(&a, 60).usd_per_hour * spend_rate(&a, 60).hours, USD_OF_PICO(UINT64_MAX));
+    near(spend_between(&a, 0, INT64_MAX), USD_OF_PICO(UINT64_MAX));
+    spend_fini(&a);
+    spend_fini(&b);
 }
 
 static void take_cost(struct spend *s, int64_t at_us, double usd)
@@ -215,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sums_are_right_in_one_piece_and_merged),
+        cmocka_unit_test(sums_of_nonsense_money_do_not_begin_anew),
         cmocka_unit_test(an_hour_to_come_is_like_that_of_last_week),
         cmocka_unit_test(a_short_log_has_its_mean_and_no_interval),
         cmocka_unit_test(the_interval_holds_what_it_says),
