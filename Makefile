@@ -63,7 +63,7 @@ fmt: ## format the C sources
 docs: build ## write docs/{config,log,metrics,errors,cli}.md from the tables in the program
 	scripts/dev/check_docs --write
 
-install: release ## put weir into PREFIX (/usr/local)
+install: release ## put weir, its tools' names and manual pages into PREFIX (/usr/local)
 	cmake --install build/release --prefix $(PREFIX)
 
 hooks: ## check style and units before each commit

@@ -1,4 +1,4 @@
-/* main.c -- finds the command and runs it. The table of commands is cli/commands.c's. */
+/* main.c -- finds the command, by the first words or by the name of the program, and runs it. The tables are cli/commands.c's. */
 #include "cli/command.h"
 
 /* The command whose words begin argv; `*words` gets how many they are ("check config" is two). */
@@ -21,6 +21,16 @@ static const struct command *find(int argc, char **argv, int *words)
     return NULL;
 }
 
+/* The command of the tool that this was started as, or NULL. */
+static const struct command *find_tool(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    for (size_t i = 0; i < tool_count; i++)
+        if (!strcmp(name, tools[i].name))
+            return tools[i].command;
+    return NULL;
+}
+
 static int unknown(const char *name)
 {
     const char *nearest = NULL;
@@ -38,18 +48,24 @@ static int unknown(const char *name)
     return EXIT_USAGE;
 }
 
+static int run(const struct command *c, int argc, char **argv)
+{
+    argc = options_parse(c, argc, argv);
+    return c->run(argc, argv);
+}
+
 int main(int argc, char **argv)
 {
     int words = 1;
+    const struct command *c = argc > 0 ? find_tool(argv[0]) : NULL;
+    if (c)
+        return run(c, argc - 1, argv + 1);
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"))
         return cmd_help.run(0, NULL) == EXIT_GOOD && argc >= 2 ? EXIT_GOOD : EXIT_USAGE;
     if (!strcmp(argv[1], "--version"))
         return cmd_version.run(0, NULL);
-    const struct command *c = find(argc - 1, argv + 1, &words);
+    c = find(argc - 1, argv + 1, &words);
     if (!c)
         return unknown(argv[1]);
-    argc -= 1 + words;
-    argv += 1 + words;
-    argc = options_parse(c, argc, argv);
-    return c->run(argc, argv);
+    return run(c, argc - 1 - words, argv + 1 + words);
 }

@@ -37,23 +37,25 @@ static int64_t top = 10, threads, slow_ms, exact_max = 50000000;
 
 // clang-format off
 static const struct option_row rows[] = {
-    {.name = "--errors", .type = OPT_FLAG, .into = &show.errors, .help = "what failed: by type, provider and model"},
-    {.name = "--performance", .type = OPT_FLAG, .into = &show.performance, .help = "latency, time to first token, tokens a second, overhead"},
-    {.name = "--tokens", .type = OPT_FLAG, .into = &show.tokens, .help = "tokens and cost"},
-    {.name = "--cost", .type = OPT_FLAG, .into = &show.tokens, .help = "the same as --tokens"},
-    {.name = "--trace", .type = OPT_STR, .into = &trace_id, .value = "ID", .help = "one request, every attempt of it: by request_id or trace_id, or how it begins"},
-    {.name = "--show-content", .type = OPT_FLAG, .into = &show_content, .help = "with --trace: what was asked and answered, too, where the log has it"},
+    {.heading = "What to tell", .name = "--errors", .type = OPT_FLAG, .into = &show.errors, .help = "what failed: by type, provider and model; patterns of messages with cause, trend and next step"},
+    {.name = "--performance", .type = OPT_FLAG, .into = &show.performance, .help = "latency, time to first token, tokens a second, overhead; where the time goes; the slowest requests"},
+    {.name = "--cost", .type = OPT_FLAG, .into = &show.tokens, .help = "tokens and cost: what was spent and for whom, what is ahead, what was wasted and saved"},
+    {.name = "--tokens", .type = OPT_FLAG, .into = &show.tokens, .help = "the same as --cost"},
+    {.name = "--providers", .type = OPT_FLAG, .into = &show.providers, .help = "each model's providers side by side, and which is better"},
     {.name = "--chains", .type = OPT_FLAG, .into = &show.chains, .help = "retries and fallbacks: how many attempts, what they saved and what they cost"},
     {.name = "--limits", .type = OPT_FLAG, .into = &show.limits, .help = "429s by key, provider and minute: whose limit, where it lies, what room is left"},
     {.name = "--config", .type = OPT_STR, .into = &config_path, .value = "FILE", .help = "with --limits: the configuration that rpm and tpm are compared with"},
-    {.name = "--providers", .type = OPT_FLAG, .into = &show.providers, .help = "each model's providers side by side, and which is better"},
+    {.name = "--compare-with", .type = OPT_STR, .into = &compare_text, .value = "WINDOW", .help = "what changed since then: yesterday, \"last week\", 2h..1h, or previous: as long a time just before"},
     {.name = "--what-if", .type = OPT_STR, .into = &what_if, .value = "MODEL=MODEL,...", .help = "what it would have cost had one model's tokens gone to another: gpt-4o=gpt-4o-mini,claude*=groq/llama-3.3-70b-versatile"},
     {.name = "--prices", .type = OPT_STR, .into = &prices_path, .value = "FILE", .help = "what it would have cost by these prices (JSON, as LiteLLM's model_prices_and_context_window.json)"},
+    {.name = "--trace", .type = OPT_STR, .into = &trace_id, .value = "ID", .help = "one request, every attempt of it: by request_id or trace_id, or how it begins"},
+    {.name = "--show-content", .type = OPT_FLAG, .into = &show_content, .help = "with --trace: what was asked and answered, too, where the log has it"},
     {.name = "--by", .type = OPT_STR, .into = &by_text, .value = "FIELD[,FIELD]", .help = "group by these: fields of the record (docs/log.md), metadata.NAME, tag (default model,provider)"},
-    {.name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
+    {.name = "--timeline", .type = OPT_STR, .into = &timeline_text, .value = "SPAN", .help = "length of a step of the timeline: 1m, 5m, 1h (default: what fits)"},
+    {.name = "--top", .type = OPT_INT, .into = &top, .min = 1, .max = 100000, .value = "N", .help = "rows of each table"},
+    {.heading = "Of what", .name = "--since", .type = OPT_STR, .into = &since_text, .value = "TIME", .help = "from then on: \"1 hour ago\", 15m, \"yesterday 14:00\", 2026-11-25T14:00:00Z"},
     {.name = "--until", .type = OPT_STR, .into = &until_text, .value = "TIME", .help = "up to then"},
     {.name = "--last", .type = OPT_STR, .into = &last_text, .value = "SPAN", .help = "the same as --since SPAN: 15m, 2h, 7d"},
-    {.name = "--compare-with", .type = OPT_STR, .into = &compare_text, .value = "WINDOW", .help = "what changed since then: yesterday, \"last week\", 2h..1h, or previous: as long a time just before"},
     {.name = "--model", .type = OPT_STR, .into = &model, .value = "NAME", .help = "only this model; * is a wildcard, commas separate, ! shuts out"},
     {.name = "--provider", .type = OPT_STR, .into = &provider, .value = "NAME", .help = "only this provider"},
     {.name = "--key", .type = OPT_STR, .into = &key_alias, .value = "ALIAS", .help = "only this key's alias"},
@@ -62,15 +64,13 @@ static const struct option_row rows[] = {
     {.name = "--level", .type = OPT_STR, .into = &level, .value = "LEVEL", .help = "only INFO, WARNING or ERROR"},
     {.name = "--slow", .type = OPT_INT, .into = &slow_ms, .min = 1, .max = INT64_MAX, .value = "MS", .help = "only requests that took at least this long"},
     {.name = "--where", .type = OPT_STR, .into = &where_text, .value = "EXPRESSION", .help = "only what this is true of: 'latency_ms > 2s and provider = ollama'"},
-    {.name = "--fail-if", .type = OPT_STR, .into = &fail_if_text, .value = "BOUNDS", .help = "exit with 1 when one holds: 'error_rate > 5%, p95 > 5s, any error_rate > 20% and requests > 100'"},
-    {.name = "--timeline", .type = OPT_STR, .into = &timeline_text, .value = "SPAN", .help = "length of a step of the timeline: 1m, 5m, 1h (default: what fits)"},
-    {.name = "--top", .type = OPT_INT, .into = &top, .min = 1, .max = 100000, .value = "N", .help = "rows of each table"},
-    {.name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it; csv is one table, of what is asked for"},
-    {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to a file instead"},
-    {.name = "--exact", .type = OPT_INT, .into = &exact_max, .min = 0, .max = INT64_C(1) << 40, .value = "N", .help = "requests up to which percentiles of latency are exact, at 4 bytes each; with more they are within 0.4 % (default 50000000)"},
+    {.heading = "How to tell it", .name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
+    {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to FILE instead"},
     {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "write a page with plots, too; - is standard output, which then has nothing else"},
-    {.name = "--threads", .type = OPT_INT, .into = &threads, .min = 1, .max = LOGREAD_THREADS_MAX, .value = "N", .help = "threads that read (default: one a core)"},
     {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
+    {.name = "--fail-if", .type = OPT_STR, .into = &fail_if_text, .value = "BOUNDS", .help = "exit with 1 when one holds: 'error_rate > 5%, p95 > 5s, any error_rate > 20% and requests > 100'"},
+    {.heading = "Reading", .name = "--exact", .type = OPT_INT, .into = &exact_max, .min = 0, .max = INT64_C(1) << 40, .value = "N", .help = "requests up to which percentiles of latency are exact, at 4 bytes each; with more they are within 0.4 %"},
+    {.name = "--threads", .type = OPT_INT, .into = &threads, .min = 1, .max = LOGREAD_THREADS_MAX, .value = "N", .help = "threads that read (default: one a core)"},
 };
 // clang-format on
 
@@ -466,13 +466,15 @@ const struct command cmd_analyze = {
              "standard input)",
     .examples =
         "  weir analyze                                    " DEFAULT_LOG "\n"
-        "  weir analyze --since \"1 hour ago\" --errors\n"
-        "  weir analyze requests.log requests.log.1.gz --by key_alias --tokens\n"
+        "  weir analyze --errors --since \"1 hour ago\"\n"
+        "  weir analyze requests.log requests.log.1.gz --cost --by key_alias\n"
         "  weir analyze --trace 5f0c2c1e-8a54\n"
-        "  weir analyze --chains --limits --config config.yaml\n"
-        "  weir analyze --model 'gpt-*' --status 5xx --format json\n"
+        "  weir analyze --limits --config config.yaml --last 1d\n"
         "  weir analyze --where 'latency_ms > 2s and provider = ollama' --by metadata.team\n"
-        "  weir analyze --last 5m --fail-if 'error_rate > 5% or p95 > 10s'\n",
+        "  weir analyze --last 2h --compare-with previous\n"
+        "  weir analyze --last 5m --fail-if 'error_rate > 5% or p95 > 10s'\n"
+        "  weir analyze --html report.html\n"
+        "  weir analyze --model 'gpt-*' --status 5xx --format json\n",
     .options = options,
     .run = run,
 };

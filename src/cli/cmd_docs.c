@@ -1,6 +1,7 @@
-/* cmd_docs.c -- `weir docs`: the reference pages, printed from the same tables the program runs on. */
+/* cmd_docs.c -- `weir docs`: the reference pages, printed from the same tables the program runs on; the manual pages are man.c's. */
 #include "base/buf.h"
 #include "cli/command.h"
+#include "cli/man.h"
 #include "config/directives.h"
 #include "observe/metrics.h"
 #include "observe/record.h"
@@ -29,11 +30,17 @@ static void write_command(struct buf *out, const struct command *c)
         buf_printf(out, "## weir %s\n\n%s\n\n```\n%s\n```\n\n", c->name, c->summary, c->usage);
     if (count)
         ok = ok && buf_printf(out, "| option | meaning |\n| --- | --- |\n");
-    for (size_t i = 0; i < count; i++)
-        ok = ok && buf_printf(
-                       out, "| `%s%s%s%s%s` | %s |\n", rows[i].short_name ? rows[i].short_name : "",
-                       rows[i].short_name ? ", " : "", rows[i].name, rows[i].value ? " " : "",
-                       rows[i].value ? rows[i].value : "", rows[i].help);
+    for (size_t i = 0; i < count; i++) {
+        char value[OPTION_VALUE_BYTES];
+        option_describe(&rows[i], value, sizeof value);
+        if (rows[i].heading)
+            ok = ok && buf_printf(out, "| **%s** | |\n", rows[i].heading);
+        ok =
+            ok && buf_printf(out, "| `%s%s%s%s%s` | %s%s |\n",
+                             rows[i].short_name ? rows[i].short_name : "",
+                             rows[i].short_name ? ", " : "", rows[i].name, rows[i].value ? " " : "",
+                             rows[i].value ? rows[i].value : "", rows[i].help, value);
+    }
     if (count)
         ok = ok && buf_printf(out, "\n");
     if (c->examples)
@@ -63,8 +70,20 @@ static const struct option_row *options(size_t *count)
     return NULL;
 }
 
+/* `weir docs man DIR` */
+static int write_man_pages(const char *folder)
+{
+    struct err e = {0};
+    if (man_write_pages(folder, &e))
+        return EXIT_GOOD;
+    fprintf(stderr, "weir docs man: %s\n", e.text);
+    return EXIT_UNREACHABLE;
+}
+
 static int run(int argc, char **argv)
 {
+    if (argc == 2 && strcmp(argv[0], "man") == 0)
+        return write_man_pages(argv[1]);
     for (size_t i = 0; argc == 1 && i < COUNT(pages); i++) {
         if (strcmp(argv[0], pages[i].name) != 0)
             continue;
@@ -75,15 +94,17 @@ static int run(int argc, char **argv)
         buf_fini(&out);
         return EXIT_GOOD;
     }
-    fprintf(stderr, "weir docs: expected one of config, log, metrics, errors, cli\n");
+    fprintf(stderr,
+            "weir docs: expected one of config, log, metrics, errors, cli, or man FOLDER\n");
     return EXIT_USAGE;
 }
 
 const struct command cmd_docs = {
     .name = "docs",
-    .summary = "print a reference page: config, log, metrics, errors or cli",
-    .usage = "weir docs PAGE",
-    .examples = "  weir docs config > docs/config.md\n",
+    .summary =
+        "print a reference page: config, log, metrics, errors or cli; or write the manual pages",
+    .usage = "weir docs PAGE\n       weir docs man FOLDER",
+    .examples = "  weir docs config > docs/config.md\n  weir docs man /usr/local/share/man/man1\n",
     .options = options,
     .run = run,
 };

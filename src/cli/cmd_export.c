@@ -30,17 +30,17 @@ static const struct option_row *options(size_t *count)
 {
     // clang-format off
     static const struct option_row rows[] = {
-        {.name = "--listen", .type = OPT_STR, .into = &listen_at, .value = "ADDRESS:PORT", .help = "where to answer /metrics: [::1]:9464, *:9464, unix:/path (default " DEFAULT_LISTEN ")"},
+        {.name = "--listen", .type = OPT_STR, .into = &listen_at, .value = "ADDRESS:PORT", .help = "where to answer /metrics: [::1]:9464, *:9464, unix:/path"},
         {.name = "--state", .type = OPT_STR, .into = &state_path, .value = "FILE", .help = "where position and numbers are kept over restarts (default: FILE.weir-export beside the log, or in $STATE_DIRECTORY)"},
-        {.name = "--backfill", .type = OPT_STR, .into = &backfill, .value = "SPAN", .help = "how much of what is in the log already to count at the first start: all, none, or the last 2d (default all, rotated files included)"},
+        {.name = "--backfill", .type = OPT_STR, .into = &backfill, .value = "SPAN", .help = "how much of what is in the log already to count at the first start: all (rotated files included), none, or the last 2d"},
         {.name = "--config", .short_name = "-c", .type = OPT_STR, .into = &config_path, .value = "FILE", .help = "LiteLLM's config.yaml: buckets, series budget, names of models, and series that begin at 0"},
         {.name = "--series-max", .type = OPT_INT, .into = &series_max, .min = 16, .max = 1000000, .value = "N", .help = "most label combinations; what comes after is counted as other (default 2000, or the configuration's)"},
-        {.name = "--save-every", .type = OPT_STR, .into = &save_every, .value = "SPAN", .help = "how often the state is saved (default 5s); also at the end"},
+        {.name = "--save-every", .type = OPT_STR, .into = &save_every, .value = "SPAN", .help = "how often the state is saved; also at the end"},
         {.name = "--poll", .type = OPT_FLAG, .into = &poll_only, .help = "look at the log by the clock, not by inotify: for network file systems that weir does not know as such"},
         {.name = "--once", .type = OPT_FLAG, .into = &once, .help = "read what is there, print the metrics and exit; goes on from --state FILE if that is given"},
         {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "with --once: write there, as a whole, instead of standard output"},
         {.name = "--openmetrics-history", .type = OPT_STR, .into = &history_path, .value = "FILE", .help = "read what is there and write it with its own stamps, for promtool tsdb create-blocks-from openmetrics"},
-        {.name = "--step", .type = OPT_STR, .into = &step_text, .value = "SPAN", .help = "with --openmetrics-history: time between samples, in whole seconds (default 1m)"},
+        {.name = "--step", .type = OPT_STR, .into = &step_text, .value = "SPAN", .help = "with --openmetrics-history: time between samples, in whole seconds"},
     };
     // clang-format on
     *count = COUNT(rows);

@@ -6,9 +6,11 @@
 /* Exit statuses every command uses. */
 enum exit_status { EXIT_GOOD = 0, EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_UNREACHABLE = 3 };
 
+#define OPTION_VALUE_BYTES 400 /* what option_describe needs at most */
+
 enum option_type { OPT_FLAG, OPT_STR, OPT_INT, OPT_F64, OPT_CHOICE };
 
-/* One row an option: parsing, range check, --help. `into` points at bool, const char *, int64_t, double or int (choice index). */
+/* One row an option: parsing, range check, --help, manual. `into` points at bool, const char *, int64_t, double or int (choice index). */
 struct option_row {
     const char *name;       /* "--port" */
     const char *short_name; /* "-p" or NULL */
@@ -18,6 +20,7 @@ struct option_row {
     const char *const *choices; /* OPT_CHOICE, NULL-terminated */
     const char *value;          /* "PORT" in --help */
     const char *help;
+    const char *heading; /* above this row and those that follow, or NULL */
 };
 
 struct command {
@@ -35,7 +38,19 @@ struct command {
  * nearest option and exits 2. Leaves positional words in argv[0..return). */
 int options_parse(const struct command *c, int argc, char **argv);
 
+/* What to say behind the option's help, from what its target holds, so before parsing: " (default 9000)", ": a, b or c (default a)", or
+ * nothing. */
+void option_describe(const struct option_row *row, char *out, size_t out_bytes);
+
+/* A name that the program is also installed under, and what it does under that name: `analyze-logs FILE` is `weir analyze FILE`. */
+struct tool {
+    const char *name;
+    const struct command *command;
+};
+
 extern const struct command cmd_analyze, cmd_serve, cmd_mock, cmd_version, cmd_docs, cmd_help,
     cmd_check_config, cmd_tail, cmd_export;
 extern const struct command *const commands[];
 extern const size_t command_count;
+extern const struct tool tools[];
+extern const size_t tool_count;

@@ -1,4 +1,4 @@
-/* commands.c -- the list of commands, and the two that are about the list: version and help. */
+/* commands.c -- the lists of commands and tools, and the two that are about the list: version and help. */
 #include <openssl/crypto.h>
 #include <zlib.h>
 
@@ -12,6 +12,10 @@ const struct command *const commands[] = {&cmd_serve,   &cmd_mock,    &cmd_tail,
                                           &cmd_analyze, &cmd_export,  &cmd_check_config,
                                           &cmd_docs,    &cmd_version, &cmd_help};
 const size_t command_count = COUNT(commands);
+
+/* The links that CMakeLists.txt installs beside the program. */
+const struct tool tools[] = {{"tail-requests", &cmd_tail}, {"analyze-logs", &cmd_analyze}};
+const size_t tool_count = COUNT(tools);
 
 static const struct option_row *no_options(size_t *count)
 {

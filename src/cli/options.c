@@ -204,8 +204,7 @@ static struct style style_for(FILE *out)
     return plain ? (struct style){"", ""} : (struct style){"\033[1m", "\033[0m"};
 }
 
-/* "(default 9000)" and the like, from what the option's target holds before parsing. */
-static void describe_value(const struct option_row *row, char *out, size_t out_bytes)
+void option_describe(const struct option_row *row, char *out, size_t out_bytes)
 {
     char known[256];
     out[0] = '\0';
@@ -254,9 +253,9 @@ static void print_wrapped(FILE *out, struct str text, size_t at, size_t indent)
 
 static void print_row(FILE *out, const struct option_row *row, size_t indent)
 {
-    char names[80], value[400], text[1024];
+    char names[80], value[OPTION_VALUE_BYTES], text[1024];
     option_names(row, names, sizeof names);
-    describe_value(row, value, sizeof value);
+    option_describe(row, value, sizeof value);
     snprintf(text, sizeof text, "%s%s", row->help ? row->help : "", value);
     fputs(names, out);
     size_t at = strlen(names);
@@ -283,9 +282,14 @@ static void print_help(const struct command *c, const struct option_row *rows, s
             indent = n;
     }
     fprintf(out, "%sweir %s%s - %s\n\n", s.bold, c->name, s.plain, c->summary);
-    fprintf(out, "%sUsage:%s %s\n\n%sOptions:%s\n", s.bold, s.plain, c->usage, s.bold, s.plain);
-    for (size_t i = 0; i < count; i++)
+    fprintf(out, "%sUsage:%s %s\n", s.bold, s.plain, c->usage);
+    if (!count || !rows[0].heading)
+        fprintf(out, "\n%sOptions:%s\n", s.bold, s.plain);
+    for (size_t i = 0; i < count; i++) {
+        if (rows[i].heading)
+            fprintf(out, "\n%s%s:%s\n", s.bold, rows[i].heading, s.plain);
         print_row(out, &rows[i], indent);
+    }
     print_row(out, &help_row, indent);
     if (c->examples)
         fprintf(out, "\n%sExamples:%s\n%s", s.bold, s.plain, c->examples);

@@ -19,14 +19,12 @@ static struct {
 static const char *const formats[] = {"table", "json", "csv", NULL};
 /* clang-format off */
 static const struct option_row rows[] = {
-    {"--port", "-p", OPT_INT, &got.port, 1, 65535, NULL, "PORT",
-     "port to listen on, and a sentence that goes on for so long that it has to be broken into "
-     "lines"},
-    {"--host", NULL, OPT_STR, &got.host, 0, 0, NULL, "ADDRESS", "address"},
-    {"--seed", NULL, OPT_INT, &got.seed, 0, 0, NULL, "N", "any number"},
-    {"--share", NULL, OPT_F64, &got.share, 0, 1, NULL, "SHARE", "share"},
-    {"--format", "-f", OPT_CHOICE, &got.format, 0, 0, formats, "FORMAT", "output"},
-    {"--quiet", "-q", OPT_FLAG, &got.quiet, 0, 0, NULL, NULL, "less"},
+    {.name = "--port", .short_name = "-p", .type = OPT_INT, .into = &got.port, .min = 1, .max = 65535, .value = "PORT", .help = "port to listen on, and a sentence that goes on for so long that it has to be broken into lines"},
+    {.name = "--host", .type = OPT_STR, .into = &got.host, .value = "ADDRESS", .help = "address"},
+    {.name = "--seed", .type = OPT_INT, .into = &got.seed, .value = "N", .help = "any number"},
+    {.name = "--share", .type = OPT_F64, .into = &got.share, .max = 1, .value = "SHARE", .help = "share"},
+    {.heading = "How", .name = "--format", .short_name = "-f", .type = OPT_CHOICE, .into = &got.format, .choices = formats, .value = "FORMAT", .help = "output"},
+    {.name = "--quiet", .short_name = "-q", .type = OPT_FLAG, .into = &got.quiet, .help = "less"},
 };
 /* clang-format on */
 
@@ -182,6 +180,8 @@ static void help_is_whole_and_exits_0(void **state)
                               "      --host ADDRESS   address (default localhost)\n"
                               "      --seed N         any number (default 0)\n"
                               "      --share SHARE    share (default 0)\n"
+                              "\n"
+                              "How:\n"
                               "  -f, --format FORMAT  output: table, json or csv (default table)\n"
                               "  -q, --quiet          less\n"
                               "  -h, --help           show this text\n"
