@@ -64,7 +64,7 @@ static const struct option_row rows[] = {
     {.name = "--level", .type = OPT_STR, .into = &level, .value = "LEVEL", .help = "only INFO, WARNING or ERROR"},
     {.name = "--slow", .type = OPT_INT, .into = &slow_ms, .min = 1, .max = INT64_MAX, .value = "MS", .help = "only requests that took at least this long"},
     {.name = "--where", .type = OPT_STR, .into = &where_text, .value = "EXPRESSION", .help = "only what this is true of: 'latency_ms > 2s and provider = ollama'"},
-    {.heading = "How to tell it", .name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it"},
+    {.heading = "How to tell it", .name = "--format", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "how to tell it; csv is one table, of what is asked for"},
     {.name = "--export", .type = OPT_STR, .into = &export_path, .value = "FILE", .help = "write it to FILE instead"},
     {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "write a page with plots, too; - is standard output, which then has nothing else"},
     {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
