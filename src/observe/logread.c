@@ -1,6 +1,6 @@
 /* logread.c -- cuts files into chunks, gives each to the next thread that is free, and sums up.
  *
- *   chunk    CHUNK_BYTES of a plain file; or all of a compressed file or stream. A line belongs to the chunk in which its
+ *   chunk    CHUNK_BYTES of a plain file, fewer of a small one; or all of a compressed file or stream. A line belongs to the chunk in which its
  *            first byte lies: so a thread that begins in mid-file first crosses the line it finds itself in, and reads on
  *            past its chunk's end until its last line is whole.
  *   block    what one pread brings. Only whole lines are given to logline_read; a cut one is moved to the front and waits
@@ -21,7 +21,8 @@
 #include "observe/log_input.h"
 #include "observe/log_seek.h"
 
-#define CHUNK_BYTES (8u << 20)
+#define CHUNK_BYTES     (8u << 20)
+#define CHUNK_BYTES_MIN (1u << 20) /* of a small part of a file: each thread is to have several */
 
 struct chunk {
     uint32_t file;
@@ -253,8 +254,10 @@ static void cut_file(struct reading *g, uint32_t file)
     log_seek(in, g->r->since_us, g->r->until_us, &from, &to);
     g->skipped += log_input_bytes(in) - (to - from);
     g->total += to - from;
-    for (; from < to; from += CHUNK_BYTES)
-        add_chunk(g, file, from, MIN(from + CHUNK_BYTES, to));
+    uint64_t fair = (to - from) / (16 * (unsigned)g->r->threads) + 1;
+    uint64_t chunk = MIN(MAX(fair, (uint64_t)CHUNK_BYTES_MIN), (uint64_t)CHUNK_BYTES);
+    for (; from < to; from += chunk)
+        add_chunk(g, file, from, MIN(from + chunk, to));
 }
 
 static void *hand_main(void *arg)
