@@ -93,7 +93,7 @@ static void take_lines(struct hand *h, struct chunk *c, const char *p, const cha
                                         : logline_read(&h->line, p, end, &status);
         struct str line = {p, (size_t)(next - p)};
         c->lines++;
-        if (status == LINE_HEAD) {
+        if (r->take_head && status == LINE_HEAD) {
             h->sum.heads++;
             r->take_head(context, &h->line);
         } else if (LIKELY(status == LINE_READ)) {

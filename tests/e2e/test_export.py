@@ -19,6 +19,7 @@ import pytest
 from harness import SANITIZED, WEIR, Metrics, Process, Raw, config, model, request, wait_for
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
+import analyze as slow_reader  # noqa: E402
 import generate  # noqa: E402
 import records as reference  # noqa: E402
 
@@ -182,12 +183,15 @@ def test_numbers_are_those_of_the_reference(tmp_path, shape, traps):
     assert metrics.total("weir_export_requests_total") == sum(requests.values())
 
 
-def test_json_logs_lines_are_read_and_are_no_requests(tmp_path):
+def test_access_lines_of_json_logs_are_requests_by_status_and_route(tmp_path):
     log = tmp_path / "litellm.log"
     generate.write(log, shape="json_logs", lines=200, seed=1)
-    metrics = once(log)
-    assert metrics.total("weir_export_lines_total") == 200
-    assert metrics.total("litellm_requests_total") == 0 and metrics.total("weir_export_broken_lines_total") == 0
+    metrics, theirs = once(log), slow_reader.analyze([str(log)])["total"]
+    assert metrics.total("weir_export_lines_total") == 200 and metrics.total("weir_export_broken_lines_total") == 0
+    for status in ("success", "failure", "cancelled"):
+        assert metrics.total("litellm_requests_total", status=status) == theirs[status]
+    assert metrics.total("litellm_proxy_total_requests_metric_total", route="/v1/chat/completions", status_code="200") > 0
+    assert metrics.total("litellm_total_tokens_metric_total") == 0
 
 
 def test_export_shows_what_the_gateway_shows(weir, mock):
