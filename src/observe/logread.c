@@ -23,6 +23,7 @@
 
 #define CHUNK_BYTES     (8u << 20)
 #define CHUNK_BYTES_MIN (1u << 20) /* of a small part of a file: each thread is to have several */
+#define REST_BYTES      (16u << 10) /* read behind a chunk's end: all but its last line is another's */
 
 struct chunk {
     uint32_t file;
@@ -190,8 +191,10 @@ static void tell_progress(struct hand *h, size_t bytes)
 static ssize_t read_block(struct hand *h, const struct chunk *c, uint64_t at)
 {
     struct reading *g = h->reading;
-    ssize_t got = log_input_read(&g->inputs[c->file], h->data + h->have,
-                                 MIN(h->cap - h->have, LOGREAD_BLOCK), at);
+    uint64_t mine = at < c->to ? c->to - at : 0;
+    size_t most = (size_t)MIN(mine, (uint64_t)LOGREAD_BLOCK - REST_BYTES) + REST_BYTES;
+    ssize_t got =
+        log_input_read(&g->inputs[c->file], h->data + h->have, MIN(h->cap - h->have, most), at);
     if (got < 0) {
         fail(g, g->r->paths[c->file], log_input_error(&g->inputs[c->file]));
         return -1;

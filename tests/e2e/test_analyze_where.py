@@ -11,7 +11,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from harness import WEIR
+from harness import SANITIZED, WEIR
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "reference"))
 import generate  # noqa: E402
@@ -153,13 +153,14 @@ def test_random_expressions_select_what_the_reference_selects(log, shape, traps)
         # Of id and error_str, where they come twice, the reader takes the first.
         made.fields = [name for name in where.FIELDS if name not in ("request_id", "error.message")]
     some = 0
-    for _ in range(60):
+    rounds = 12 if SANITIZED else 60
+    for _ in range(rounds):
         expression = made.expression()
         expected = where.count(requests, expression)
         got = report(path, "--where", expression)["total"]["requests"]
         assert got == expected, expression
         some += 0 < expected < len(requests)
-    assert some > 27  # expressions that are true of all or nothing prove little
+    assert some > rounds * 0.4  # expressions that are true of all or nothing prove little
 
 
 @pytest.mark.parametrize("shape", ["weir", "litellm"])

@@ -337,7 +337,8 @@ def test_ends_though_nobody_reads(tmp_path):
     log = tmp_path / "requests.log"
     append(log, *(record(n) for n in range(20000)))
     process = subprocess.Popen([str(WEIR), "tail", str(log), "-n", "20000", "--json"], stdout=subprocess.PIPE, env=ENV)
-    time.sleep(0.5)
+    assert select.select([process.stdout], [], [], 30)[0]  # it has begun
+    time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait(30) == 0
     process.stdout.close()
