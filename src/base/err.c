@@ -45,6 +45,14 @@ bool err_set(struct err *e, const char *fmt, ...)
     return false;
 }
 
+bool err_prefix(struct err *e, const char *where)
+{
+    char text[sizeof e->text];
+    snprintf(text, sizeof text, "%s: %.480s", where, e->text);
+    memcpy(e->text, text, sizeof text);
+    return false;
+}
+
 bool err_at(struct err *e, const char *file, int line, int column, const char *fmt, ...)
 {
     if (!e || e->text[0])

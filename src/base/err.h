@@ -35,5 +35,7 @@ struct err {
 bool err_set(struct err *e, const char *fmt, ...) PRINTF_LIKE(2, 3);
 bool err_at(struct err *e, const char *file, int line, int column, const char *fmt, ...)
     PRINTF_LIKE(5, 6);
+/* Puts `where` (an option, a key) and a colon in front of the sentence; returns false, too. */
+bool err_prefix(struct err *e, const char *where);
 /* "file:line:column: text", or just the text. */
 void err_format(const struct err *e, char *out, size_t out_bytes);

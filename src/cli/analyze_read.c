@@ -15,6 +15,7 @@ struct share {
         int64_t first_us, last_us;
     } passed;
     void *parts[ANALYZE_PARTS_MAX];
+    unsigned part_events; /* that any of them wants: of most lines, in the overview, none */
 };
 
 static bool stop_reading; /* atomic */
@@ -27,7 +28,7 @@ void analyze_stop(void)
 static void take_parts(struct share *s, const struct logline *l, enum log_event event,
                        struct str line)
 {
-    if (!log_is_within(l, s->a->since_us, s->a->until_us))
+    if (!(s->part_events >> event & 1) || !log_is_within(l, s->a->since_us, s->a->until_us))
         return;
     for (size_t i = 0; i < analyze_part_count; i++)
         if (s->parts[i] && analyze_parts[i]->events >> event & 1)
@@ -131,8 +132,10 @@ static void share_init(struct share *s, const struct analysis *a, uint64_t *exac
     rollup_start(&s->rollup, a, a->since_us, a->until_us, exact_pool);
     if (a->compares)
         rollup_start(&s->other, a, a->other_since_us, a->other_until_us, exact_pool);
-    for (size_t i = 0; i < analyze_part_count; i++)
+    for (size_t i = 0; i < analyze_part_count; i++) {
         s->parts[i] = analyze_parts[i]->wanted(a) ? analyze_parts[i]->make(a) : NULL;
+        s->part_events |= s->parts[i] ? analyze_parts[i]->events : 0;
+    }
 }
 
 /* `from` is gone afterwards. */

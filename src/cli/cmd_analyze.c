@@ -27,7 +27,7 @@ static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
 
 static const char *since_text, *until_text, *last_text, *compare_text, *timeline_text, *by_text,
     *export_path, *html_path;
-static const char *model, *provider, *key_alias, *user, *status, *http_status, *level;
+static const char *model, *provider, *key_alias, *user, *status, *level;
 static struct analyze_sections show;
 static const char *trace_id, *where_text, *fail_if_text, *config_path, *what_if, *prices_path;
 static struct log_where *where;
@@ -82,18 +82,10 @@ static const struct option_row *options(size_t *count)
 
 /* ---- options into what they ask for ---- */
 
-static bool in_option(const char *option, struct err *e)
-{
-    char text[sizeof e->text];
-    snprintf(text, sizeof text, "%s: %.480s", option, e->text);
-    memcpy(e->text, text, sizeof text);
-    return false;
-}
-
 static bool take_ref(struct str name, struct log_ref *ref, struct err *e)
 {
     if (!log_ref_parse(ref, name, e))
-        return in_option("--by", e);
+        return err_prefix(e, "--by");
     return log_ref_groups(ref) ||
            err_set(e, "--by: expected texts, whole numbers, flags, metadata.NAME or tag, got %s",
                    ref->name);
@@ -123,11 +115,11 @@ static bool take_window(struct analysis *a, struct err *e)
     a->since_us = INT64_MIN;
     a->until_us = INT64_MAX;
     if (since_text && !when_parse(str_from(since_text), now_us, &a->since_us, e))
-        return in_option("--since", e);
+        return err_prefix(e, "--since");
     if (until_text && !when_parse(str_from(until_text), now_us, &a->until_us, e))
-        return in_option("--until", e);
+        return err_prefix(e, "--until");
     if (last_text && !when_span(str_from(last_text), &span_us, e))
-        return in_option("--last", e);
+        return err_prefix(e, "--last");
     if (last_text && since_text)
         return err_set(e, "--last and --since are the same thing: give one of them");
     if (last_text)
@@ -151,7 +143,7 @@ static bool take_other(struct analysis *a, struct err *e)
     }
     return when_window(str_from(compare_text), a->now_us, &a->other_since_us, &a->other_until_us,
                        e) ||
-           in_option("--compare-with", e);
+           err_prefix(e, "--compare-with");
 }
 
 static bool take_files(struct analysis *a, struct log_set *set, int count, char **names,
@@ -172,17 +164,6 @@ static bool take_files(struct analysis *a, struct log_set *set, int count, char 
     return ok;
 }
 
-/* --status: an outcome, or a status that the client got. */
-static void take_status(struct log_filter *f)
-{
-    const char *first = status + (status[0] == '!');
-    bool number = first[0] >= '0' && first[0] <= '9';
-    if (number)
-        http_status = status;
-    log_filter_add(f, LOG_http_status, http_status);
-    log_filter_add(f, LOG_status, number ? NULL : status);
-}
-
 static void take_filter(struct log_filter *f)
 {
     *f = (struct log_filter){.slow_only = slow_ms > 0, .slow_us = slow_ms * 1000};
@@ -191,22 +172,21 @@ static void take_filter(struct log_filter *f)
     log_filter_add(f, LOG_key_alias, key_alias);
     log_filter_add(f, LOG_user, user);
     log_filter_add(f, LOG_level, level);
-    if (status)
-        take_status(f);
+    log_filter_add_status(f, status);
 }
 
 static bool take_where(struct analysis *a, struct err *e)
 {
     if (where_text)
         a->filter.where = where = log_where_parse(str_from(where_text), a->now_us, e);
-    return !where_text || where || in_option("--where", e);
+    return !where_text || where || err_prefix(e, "--where");
 }
 
 static bool take_thresholds(struct analysis *a, struct err *e)
 {
     if (fail_if_text)
         a->thresholds = thresholds_parse(str_from(fail_if_text), a->by_refs, a->by_count, e);
-    return !fail_if_text || a->thresholds || in_option("--fail-if", e);
+    return !fail_if_text || a->thresholds || err_prefix(e, "--fail-if");
 }
 
 static bool page_is_stdout(void)
@@ -231,7 +211,7 @@ static bool take_prices(struct analysis *a, struct err *e)
         return err_set(e, "--prices: %s", text);
     }
     if (!what_if_plan(&plan, what_if, a->prices, e))
-        return in_option("--what-if", e);
+        return err_prefix(e, "--what-if");
     a->what_if = &plan;
     return true;
 }
@@ -275,7 +255,7 @@ static bool take_step(struct analysis *a, struct err *e)
         return true;
     }
     if (!when_span(str_from(timeline_text), &a->step_us, e))
-        return in_option("--timeline", e);
+        return err_prefix(e, "--timeline");
     if (!html_path || us / a->step_us < PAGE_STEPS_KEPT)
         return true;
     when_span_text(choose_step_us(us, PAGE_STEPS_KEPT), least, sizeof least);
@@ -413,7 +393,7 @@ static bool take_options(struct analysis *a, struct log_set *set, int argc, char
         !check_csv(a, e))
         return false;
     if (config_path && !(a->config = config_load(&(struct config_options){.path = config_path}, e)))
-        return in_option("--config", e);
+        return err_prefix(e, "--config");
     take_filter(&a->filter);
     if (!take_where(a, e) || !take_thresholds(a, e))
         return false;

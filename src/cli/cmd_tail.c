@@ -251,13 +251,6 @@ static void say_goodbye(struct tail *t)
 
 /* ---- from options to a tail ---- */
 
-/* --status: an outcome, or a status that the client got. */
-static void take_status(struct log_filter *f)
-{
-    const char *first = status + (status[0] == '!');
-    log_filter_add(f, first[0] >= '0' && first[0] <= '9' ? LOG_http_status : LOG_status, status);
-}
-
 static void take_filter(struct log_filter *f)
 {
     *f = (struct log_filter){.slow_only = slow_ms > 0, .slow_us = slow_ms * 1000};
@@ -266,16 +259,7 @@ static void take_filter(struct log_filter *f)
     log_filter_add(f, LOG_key_alias, key_alias);
     log_filter_add(f, LOG_user, user);
     log_filter_add(f, LOG_level, level);
-    if (status)
-        take_status(f);
-}
-
-static bool in_option(const char *option, struct err *e)
-{
-    char text[sizeof e->text];
-    snprintf(text, sizeof text, "%s: %.480s", option, e->text);
-    memcpy(e->text, text, sizeof text);
-    return false;
+    log_filter_add_status(f, status);
 }
 
 static bool take_options(struct tail *t, bool is_stream, int64_t *every_us, struct err *e)
@@ -296,14 +280,14 @@ static bool take_options(struct tail *t, bool is_stream, int64_t *every_us, stru
         return err_set(
             e, "--json prints whole lines, --fields some of what is in them: give one of them");
     if (since_text && !when_parse(str_from(since_text), clock_real_us(), &t->since_us, e))
-        return in_option("--since", e);
+        return err_prefix(e, "--since");
     if (where_text) {
         t->filter.where = where = log_where_parse(str_from(where_text), clock_real_us(), e);
         if (!where)
-            return in_option("--where", e);
+            return err_prefix(e, "--where");
     }
     if (every_text && !when_span(str_from(every_text), every_us, e))
-        return in_option("--summary-every", e);
+        return err_prefix(e, "--summary-every");
     return !fields || tail_view_fields(&t->view, fields, e);
 }
 

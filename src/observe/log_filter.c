@@ -10,6 +10,13 @@ void log_filter_add(struct log_filter *f, enum log_field field, const char *patt
     f->rows[f->count++] = (struct log_filter_row){field, str_from(pattern)};
 }
 
+void log_filter_add_status(struct log_filter *f, const char *pattern)
+{
+    const char *first = pattern ? pattern + (pattern[0] == '!') : "";
+    bool number = first[0] >= '0' && first[0] <= '9';
+    log_filter_add(f, number ? LOG_http_status : LOG_status, pattern);
+}
+
 /* "5xx" for a status of three digits. */
 static bool is_class_of(struct str pattern, struct str text)
 {

@@ -23,6 +23,8 @@ struct log_filter {
 
 /* `pattern` may be NULL: no row. */
 void log_filter_add(struct log_filter *f, enum log_field field, const char *pattern);
+/* An outcome, or a status that the client got: "failure", "429", "!5xx". NULL: no row. */
+void log_filter_add_status(struct log_filter *f, const char *pattern);
 static inline bool log_filter_is_empty(const struct log_filter *f)
 {
     return f->count == 0 && !f->slow_only && !f->where;
