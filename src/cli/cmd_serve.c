@@ -56,7 +56,7 @@ static uint64_t connections_left(const struct gateway *g)
 static void look(struct timer *t)
 {
     struct signals *s = CONTAINER(t, struct signals, look);
-    uint64_t limit_ns = (uint64_t)s->gateway->config->drain_timeout_ms * NS_PER_MS;
+    uint64_t limit_ns = (uint64_t)s->gateway->snapshot->config->drain_timeout_ms * NS_PER_MS;
     uint64_t since_ns = loop_now_ns(s->loop) - s->gateway->drain_started_ns;
     if (connections_left(s->gateway) == 0 || since_ns > limit_ns)
         loop_stop(s->loop);
@@ -76,7 +76,7 @@ static void begin_drain(struct signals *s, int number)
     notify_service("STOPPING=1");
     diag_info("%s: no new connections; %llu open ones may finish within %lld s", strsignal(number),
               (unsigned long long)connections_left(s->gateway),
-              (long long)s->gateway->config->drain_timeout_ms / 1000);
+              (long long)s->gateway->snapshot->config->drain_timeout_ms / 1000);
     gateway_drain(s->gateway);
     timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
 }
@@ -198,7 +198,7 @@ static struct log_writer *open_log(const struct config *c, struct err *e)
 
 static void say_ready(const struct gateway *g)
 {
-    const struct config *c = g->config;
+    const struct config *c = g->snapshot->config;
     struct log_stats log = {0};
     char where[320];
     bool any =

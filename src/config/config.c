@@ -195,15 +195,6 @@ static void read_buckets(struct loader *l, struct yaml_node *litellm)
     l->config->latency_bucket_count = count;
 }
 
-static void check_strategy(struct loader *l, struct yaml_node *router)
-{
-    struct yaml_node *n = yaml_get(router, "routing_strategy");
-    if (n && n->kind == NODE_SCALAR && !yaml_is_null(n) && !str_ieq(n->text, STR("simple-shuffle")))
-        loader_note(l, n,
-                    "router_settings.routing_strategy: only simple-shuffle is built yet, and is "
-                    "used instead");
-}
-
 static void check_tls_pair(struct loader *l, struct yaml_node *weir)
 {
     const struct config *c = l->config;
@@ -265,7 +256,7 @@ static void derive(struct loader *l, struct yaml_node *root)
     c->log_level = str_from(level->choices[c->log_level_rank]);
     check_callbacks(l, litellm);
     read_buckets(l, litellm);
-    check_strategy(l, yaml_get(root, "router_settings"));
+    routing_read(l, root);
     check_tls_pair(l, weir);
     check_key_header(l, general);
     read_process_environment(l, root);
@@ -307,6 +298,7 @@ static void fill(struct loader *l)
                          find_section(root, directive_sections[i].path));
     derive(l, root);
     model_list_build(l, root);
+    routing_check(l, root);
 }
 
 static struct loader load(const struct config_options *o)

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "config/prices.h"
 #include "config/providers.h"
+#include "config/routing.h"
 
 struct config_header {
     struct str name, value;
@@ -47,8 +48,14 @@ struct deployment {
     int64_t timeout_ms,
         stream_timeout_ms;     /* resolved: deployment's, else router's, else litellm_settings' */
     int max_parallel_requests; /* 0: no limit */
-    struct price price;        /* custom price, else from the tables; price.known says */
-    struct str mode;           /* model_info.mode, or "" */
+    int order;                 /* lower is preferred; 0 where not given */
+    int num_retries;           /* negative: as the router's */
+    int64_t cooldown_ms;       /* negative: as the router's */
+    int64_t max_input_tokens;  /* model_info's; negative: not given */
+    const struct str *tags;
+    int tag_count;
+    struct price price; /* custom price, else from the tables; price.known says */
+    struct str mode;    /* model_info.mode, or "" */
     struct str
         model_info_json; /* whole model_info as JSON object (for /model/info), with id and db_model */
     struct str
@@ -107,6 +114,8 @@ struct config {
     /* ---- router_settings ---- */
     int64_t router_timeout_ms,
         router_stream_timeout_ms; /* for deployments that do not say; negative: not given */
+
+    struct routing routing;
 
     /* ---- general_settings ---- */
     struct str master_key;            /* "" = everything is open. Secret. */

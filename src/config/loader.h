@@ -42,6 +42,13 @@ void loader_apply(struct loader *l, const struct directive_section *s, void *bas
  * was noted. */
 struct yaml_node *config_tree(struct loader *l);
 
+/* routing.c: what of router_settings and litellm_settings rows cannot say: fallbacks, policies, strategy's arguments. Before the model list. */
+void routing_read(struct loader *l, struct yaml_node *root);
+/* ... and what can only be checked behind it: models named that are not there. */
+void routing_check(struct loader *l, struct yaml_node *root);
+/* litellm_params.tags into the deployment. */
+void routing_read_tags(struct loader *l, struct yaml_node *tags, struct deployment *d);
+
 /* model_entry.c: one entry of model_list becomes the next deployment of the snapshot, or several (a list of organizations). */
 void model_entry_add(struct loader *l, struct yaml_node *item);
 void model_entry_add_builtin(struct loader *l, struct str name, struct str mode);

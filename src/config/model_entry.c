@@ -326,7 +326,13 @@ static void set_limits(struct entry *e)
     d->weight = w->weight;
     d->rpm = w->rpm;
     d->tpm = w->tpm;
-    d->max_parallel_requests = w->max_parallel_requests;
+    d->max_parallel_requests = w->max_parallel_requests ? w->max_parallel_requests
+                                                        : c->routing.default_max_parallel_requests;
+    d->order = w->order;
+    d->num_retries = w->num_retries;
+    d->cooldown_ms = w->cooldown_ms;
+    d->max_input_tokens = -1;
+    routing_read_tags(e->loader, param(e, "tags"), d);
     d->ssl_verify = w->ssl_verify;
 }
 
@@ -488,6 +494,8 @@ static void init_as_written(struct entry *e)
         .tpm = -1,
         .timeout_ms = -1,
         .stream_timeout_ms = -1,
+        .num_retries = -1,
+        .cooldown_ms = -1,
         .ssl_verify = e->loader->config->ssl_verify,
         .price = price_unknown(),
         .id = STR(""),

@@ -28,8 +28,7 @@ static void reply_json(struct worker *w, struct http_conn *c, const struct http_
     struct arena a;
     char first[512];
     arena_init(&a, first, sizeof first);
-    http_reply(c, status, STR("application/json"), reply_cors(&a, w->gateway->config, q->head),
-               body);
+    http_reply(c, status, STR("application/json"), reply_cors(&a, worker_config(w), q->head), body);
     arena_fini(&a);
 }
 
@@ -61,7 +60,7 @@ static bool write_model(struct buf *out, struct str name)
 
 void admin_models(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
-    const struct config *config = w->gateway->config;
+    const struct config *config = worker_config(w);
     struct buf out;
     buf_init(&out, 0, NULL);
     bool ok = buf_printf(&out, "{\"data\":[");
@@ -100,7 +99,7 @@ void admin_model(struct worker *w, struct http_conn *c, const struct http_reques
     struct str path = q->head->path;
     struct str id =
         decode_path(str_skip(path, str_starts(path, STR("/v1/")) ? 11 : 8), name, sizeof name);
-    if (!config_group(w->gateway->config, id, NULL)) {
+    if (!config_group(worker_config(w), id, NULL)) {
         http_reply_error(c, ERR_NOT_FOUND, "no such model; GET /v1/models lists those there are");
         return;
     }
@@ -113,7 +112,7 @@ void admin_model(struct worker *w, struct http_conn *c, const struct http_reques
 
 void admin_model_info(struct gateway *g, struct control_job *j)
 {
-    const struct config *c = g->config;
+    const struct config *c = g->snapshot->config;
     bool ok = buf_printf(&j->body, "{\"data\":[");
     for (uint32_t i = 0; i < c->deployment_count; i++) {
         const struct deployment *d = &c->deployments[i];
@@ -134,7 +133,7 @@ static void gather_worker(struct gateway *g, int i)
     struct worker *w = &g->workers[i];
     struct metrics_worker *m = metrics_worker(g->metrics, i);
     const struct http_counters *s = http_server_counters(w->server);
-    const struct http_client_counters *c = http_client_counters(w->client);
+    const struct http_client_counters *c = &w->upstream;
     m->connections_open = COUNTER_GET(s->open);
     m->connections_total = COUNTER_GET(s->accepted);
     m->connections_refused = COUNTER_GET(s->refused);
@@ -165,7 +164,7 @@ void admin_metrics(struct gateway *g, struct control_job *j)
         .git_commit = g->commit,
         .compiler = __VERSION__,
         .log = g->log ? &log : NULL,
-        .config = g->config,
+        .config = g->snapshot->config,
         .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) &&
                  !__atomic_load_n(&g->draining, __ATOMIC_ACQUIRE),
     };
@@ -201,7 +200,7 @@ void admin_status(struct gateway *g, struct control_job *j)
             g->version, g->commit,
             (unsigned long long)((clock_mono_ns() - g->started_mono_ns) / NS_PER_S),
             g->worker_count) &&
-        json_write_string(&j->body, g->config->path) && buf_printf(&j->body, ",\"log\":");
+        json_write_string(&j->body, g->snapshot->config->path) && buf_printf(&j->body, ",\"log\":");
     struct log_stats log = {0};
     if (g->log)
         log_stats(g->log, &log);
@@ -216,8 +215,8 @@ void admin_status(struct gateway *g, struct control_job *j)
                     (unsigned long long)t.successes, (unsigned long long)t.failures,
                     (unsigned long long)t.cancelled, (unsigned long long)t.prompt_tokens,
                     (unsigned long long)t.completion_tokens, t.cost_usd);
-    for (uint32_t i = 0; i < g->config->deployment_count; i++) {
-        const struct deployment *d = &g->config->deployments[i];
+    for (uint32_t i = 0; i < g->snapshot->config->deployment_count; i++) {
+        const struct deployment *d = &g->snapshot->config->deployments[i];
         ok = ok && buf_printf(&j->body, "%s{\"model\":", i ? "," : "") &&
              json_write_string(&j->body, d->model_name) && buf_printf(&j->body, ",\"provider\":") &&
              json_write_string(&j->body, d->provider_name) &&
@@ -263,7 +262,7 @@ void admin_requests(struct gateway *g, struct control_job *j)
         wanted = 50;
     arena_init(&a, NULL, 0);
     ENSURE(buf_append_str(&j->body, STR("[")));
-    if (g->log && g->config->log_format == LOG_FORMAT_JSON) {
+    if (g->log && g->snapshot->config->log_format == LOG_FORMAT_JSON) {
         log_sync(g->log, 100);
         log_stats(g->log, &log);
         struct str tail = read_tail(&a, log.path);

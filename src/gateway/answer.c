@@ -222,7 +222,7 @@ static bool is_passed(const struct h1_header *h)
 struct str answer_headers(struct request *r, const struct h1_head *h)
 {
     static const struct str echo = {"llm_provider-", 13};
-    struct str fixed = r->worker->gateway->texts[r->deployment->id].answer;
+    struct str fixed = r->snapshot->shared->texts[r->deployment->id].answer;
     struct str id = r->record.request_id, type = h1_get(h, H1_CONTENT_TYPE);
     size_t room = 320 + 2 * id.n + type.n + fixed.n + r->cors.n;
     for (int i = 0; i < h->header_count; i++)

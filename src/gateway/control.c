@@ -52,7 +52,7 @@ static void answer(void *arg)
         struct arena a;
         char first[512];
         arena_init(&a, first, sizeof first);
-        struct str cors = reply_cors(&a, j->worker->gateway->config, j->http->head);
+        struct str cors = reply_cors(&a, worker_config(j->worker), j->http->head);
         struct str headers =
             arena_printf(&a,
                          "%svary: accept-encoding\r\ncache-control: "

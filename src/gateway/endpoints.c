@@ -77,7 +77,7 @@ const char *endpoint_allow(struct str path)
 enum error_code endpoint_auth(const struct endpoint_row *row, struct worker *w,
                               const struct h1_head *h)
 {
-    const struct config *c = w->gateway->config;
+    const struct config *c = worker_config(w);
     bool hashed;
     if (row->key == KEY_NO || (row->key == KEY_METRICS && !c->require_auth_for_metrics))
         return ERR_NONE; /* roads ask in their auth step, so that the refusal is recorded */

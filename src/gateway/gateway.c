@@ -17,7 +17,6 @@
 #define HOUSEKEEPING_NS       (2 * NS_PER_S)
 #define DRAIN_LOOK_NS         (10 * NS_PER_MS)
 #define GIVE_BACK_CONNECTIONS 256 /* so many gone since the last time: worth giving memory back */
-#define MAX_IDLE_PER_TARGET   1024
 
 int gateway_workers_wanted(const struct config *c)
 {
@@ -27,46 +26,6 @@ int gateway_workers_wanted(const struct config *c)
     if (sched_getaffinity(0, sizeof set, &set) != 0)
         return 1;
     return MAX(CPU_COUNT(&set), 1);
-}
-
-/* ---- upstream targets ---- */
-
-static struct tls_client *tls_for(struct gateway *g, bool verify, struct err *e)
-{
-    struct tls_client **slot = verify ? &g->tls_verified : &g->tls_unverified;
-    if (!*slot) {
-        struct tls_client_options o = {
-            .ca_file = g->config->ca_file.n ? g->config->ca_file.p : NULL, .insecure = !verify};
-        *slot = tls_client_new(&o, e);
-        if (!verify)
-            diag_warn("ssl_verify is off for some deployments: their certificates are not checked");
-    }
-    return *slot;
-}
-
-static bool make_targets(struct gateway *g, struct err *e)
-{
-    const struct config *c = g->config;
-    g->targets = mem_alloc(MAX(c->target_count, 1u) * sizeof *g->targets);
-    g->proxies = mem_alloc(MAX(c->target_count, 1u) * sizeof *g->proxies);
-    for (uint32_t i = 0; i < c->deployment_count; i++) {
-        const struct deployment *d = &c->deployments[i];
-        struct http_target *t = &g->targets[d->target];
-        if (t->host.n || !provider_dialect(d->provider->dialect)->spoken)
-            continue;
-        *t = (struct http_target){.host = d->endpoint.host,
-                                  .port = d->endpoint.port,
-                                  .tls = d->endpoint.tls,
-                                  .authority = d->endpoint.authority};
-        struct proxy_env *proxy = &g->proxies[d->target];
-        if (proxy_env_for(t->tls, t->host, t->port, proxy))
-            t->proxy = proxy;
-        if (t->proxy && proxy->problem[0])
-            return err_set(e, "the way to %.*s: %s", STR_ARG(d->api_base), proxy->problem);
-        if (t->tls && !(t->tls_client = tls_for(g, d->ssl_verify, e)))
-            return false;
-    }
-    return true;
 }
 
 /* ---- workers ---- */
@@ -100,7 +59,7 @@ static void drain_worker(void *arg)
 {
     struct worker *w = arg;
     w->drain_due_ns =
-        loop_now_ns(w->loop) + (uint64_t)w->gateway->config->drain_timeout_ms * NS_PER_MS;
+        loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
     http_server_drain(w->server);
     timer_set(w->loop, &w->drained, loop_now_ns(w->loop) + 1);
 }
@@ -116,7 +75,7 @@ static void *worker_main(void *arg)
 static void worker_init(struct gateway *g, int index)
 {
     struct worker *w = &g->workers[index];
-    const struct config *c = g->config;
+    const struct config *c = g->snapshot->config;
     struct http_limits limits = {
         .max_head_bytes = (size_t)c->max_header_bytes,
         .max_body_bytes = (size_t)c->max_request_body_bytes,
@@ -125,12 +84,6 @@ static void worker_init(struct gateway *g, int index)
         .body_timeout_ms = c->body_timeout_ms,
         .idle_timeout_ms = c->idle_timeout_ms,
         .write_timeout_ms = c->body_timeout_ms,
-    };
-    struct http_client_limits client_limits = {
-        .connect_timeout_ms = c->connect_timeout_ms,
-        .idle_timeout_ms = c->upstream_idle_timeout_ms,
-        .max_head_bytes = H1_HEAD_BYTES_MAX,
-        .max_idle_per_target = MAX_IDLE_PER_TARGET,
     };
     *w = (struct worker){.gateway = g,
                          .index = index,
@@ -141,8 +94,8 @@ static void worker_init(struct gateway *g, int index)
     w->keys = mem_alloc(KEY_CACHE_ENTRIES * sizeof *w->keys);
     w->server = http_server_new(w->loop, &limits, &gateway_handler, w);
     w->resolver = resolver_new(w->loop);
-    w->client = http_client_new(w->loop, w->resolver, http_server_blocks(w->server), &client_limits,
-                                MAX(c->target_count, 1u));
+    __atomic_add_fetch(&g->snapshot->references, 1, __ATOMIC_RELAXED);
+    worker_use_snapshot(w, g->snapshot);
     pool_init(&w->requests, sizeof(struct request), 128, "requests");
     pool_init(&w->looks, sizeof(struct answer_look), 64, "answers");
 }
@@ -152,7 +105,10 @@ static void worker_fini(struct worker *w)
     w->stopping = true;
     loop_pass(w->loop, 0);       /* the control thread's last answers */
     http_server_free(w->server); /* ends what is still running: each is recorded as cancelled */
-    http_client_free(w->client);
+    loop_settle(w->loop);        /* snapshots whose last request ended just now */
+    http_client_free(w->snapshot->client);
+    snapshot_put(w->snapshot->shared);
+    mem_free(w->snapshot);
     resolver_free(w->resolver);
     loop_free(w->loop);
     pool_trim(&w->requests);
@@ -175,7 +131,8 @@ static uint16_t port_of(int fd)
 /* SO_REUSEPORT would let a second weir share the port unnoticed: so first ask for it alone. */
 static bool port_is_free(struct gateway *g, struct err *e)
 {
-    int fd = sock_listen(g->config->host, (uint16_t)g->config->port, false, LISTEN_BACKLOG, e);
+    const struct config *c = g->snapshot->config;
+    int fd = sock_listen(c->host, (uint16_t)c->port, false, LISTEN_BACKLOG, e);
     if (fd < 0)
         return false;
     g->port = port_of(fd);
@@ -185,7 +142,8 @@ static bool port_is_free(struct gateway *g, struct err *e)
 
 static bool listen_all(struct gateway *g, struct err *e)
 {
-    bool is_unix = str_starts(g->config->host, STR("unix:"));
+    struct str host = g->snapshot->config->host;
+    bool is_unix = str_starts(host, STR("unix:"));
     int shared = -1;
     if (!is_unix && !port_is_free(g, e))
         return false;
@@ -194,7 +152,7 @@ static bool listen_all(struct gateway *g, struct err *e)
         if (is_unix && shared >= 0)
             fd = dup(shared);
         else
-            fd = sock_listen(g->config->host, g->port, true, LISTEN_BACKLOG, e);
+            fd = sock_listen(host, g->port, true, LISTEN_BACKLOG, e);
         if (fd < 0)
             return err_set(e, "cannot listen: %s", strerror(errno));
         shared = fd;
@@ -210,7 +168,6 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
 {
     struct gateway *g = mem_alloc(sizeof *g);
     const struct config *c = o->config;
-    g->config = o->config;
     g->log = o->log;
     g->version = o->version;
     g->commit = o->commit;
@@ -222,14 +179,15 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
      * next request (trimming at 128 KiB cost three page faults a request with bodies of 100 KB); housekeeping returns what a crowd left. */
     mallopt(M_MMAP_THRESHOLD, 256 * 1024);
     mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
-    if (!make_targets(g, e))
+    g->fleet = fleet_new();
+    g->snapshot = snapshot_new(g, o->config, e);
+    if (!g->snapshot)
         goto fail;
     if (c->tls_cert_file.n &&
         !(g->tls_listen = tls_server_new(c->tls_cert_file.p, c->tls_key_file.p, e)))
         goto fail;
     intake_prepare();
     answer_prepare();
-    g->texts = texts_new(g);
     g->metrics = metrics_new(g->worker_count, c);
     g->workers = mem_alloc((size_t)g->worker_count * sizeof *g->workers);
     for (int i = 0; i < g->worker_count; i++)
@@ -257,8 +215,8 @@ bool gateway_start(struct gateway *g, struct err *e)
 
 void gateway_drain(struct gateway *g)
 {
-    struct str unix_path = str_skip(
-        g->config->host, str_starts(g->config->host, STR("unix:/")) ? 5 : g->config->host.n);
+    struct str host = g->snapshot->config->host;
+    struct str unix_path = str_skip(host, str_starts(host, STR("unix:/")) ? 5 : host.n);
     if (unix_path.n)
         unlink(unix_path.p); /* at once: later it may be the next weir's */
     __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
@@ -293,13 +251,10 @@ void gateway_free(struct gateway *g)
         worker_fini(&g->workers[i]);
     loop_free(g->control);
     metrics_free(g->metrics);
-    tls_client_free(g->tls_verified);
-    tls_client_free(g->tls_unverified);
     tls_server_free(g->tls_listen);
     mem_free(g->workers);
-    mem_free(g->targets);
-    mem_free(g->proxies);
-    arena_fini(&g->texts_arena);
-    config_put(g->config);
+    if (g->snapshot)
+        snapshot_put(g->snapshot);
+    fleet_free(g->fleet);
     mem_free(g);
 }

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/rand.h"
 #include "config/config.h"
+#include "gateway/fleet.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "http/sse.h"
@@ -44,19 +45,35 @@ struct deployment_texts {
     struct str answer;   /* x-litellm-* lines of every answer */
 };
 
+/* snapshot.c: one configuration and all that is made from it. Immutable, but for its references. */
+struct snapshot {
+    struct config *config; /* a reference */
+    struct tls_client *tls_verified, *tls_unverified;
+    struct http_target *targets; /* one a config target */
+    struct proxy_env *proxies;
+    struct deployment_texts *texts;   /* one a deployment */
+    struct deployment_state **states; /* the fleet's, one a deployment */
+    struct arena arena;
+    int references; /* atomic: the gateway's, and one a worker that has requests on it */
+};
+
+/* A snapshot as one worker uses it: with upstream connections of its own. */
+struct worker_snapshot {
+    struct snapshot *shared; /* a reference */
+    struct worker *worker;
+    struct http_client *client;
+    uint32_t requests; /* that live on it; with none left and another one in use, it goes */
+};
+
 struct gateway {
-    struct config *config;
+    struct snapshot *snapshot; /* the one in use [control]; workers have their own reference */
+    struct fleet *fleet;
     struct metrics *metrics;
     struct log_writer *log; /* NULL: no log */
     struct worker *workers;
     int worker_count;
     struct loop *control; /* the control thread's loop */
-    struct tls_client *tls_verified, *tls_unverified;
     struct tls_server *tls_listen;
-    struct http_target *targets; /* one a config target */
-    struct proxy_env *proxies;
-    struct deployment_texts *texts; /* one a deployment */
-    struct arena texts_arena;
     struct health *health;
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
     int64_t started_real_us;
@@ -79,7 +96,8 @@ struct worker {
     struct loop *loop;
     struct resolver *resolver;
     struct http_server *server;
-    struct http_client *client;
+    struct worker_snapshot *snapshot;     /* new requests live on this one */
+    struct http_client_counters upstream; /* of all its snapshots */
     struct pool requests, looks;
     struct rng rng;
     struct key_cache_entry *keys; /* KEY_CACHE_ENTRIES, direct-mapped */
@@ -161,10 +179,10 @@ struct request {
     enum step step;
     bool running, recorded, client_gone, counted_in_flight, counted_stream;
     struct worker *worker;
-    const struct config
-        *config; /* the snapshot this request lives on; the gateway holds the reference */
-    struct http_conn *conn;    /* NULL once the client is gone */
-    struct http_request *http; /* head and body; gone after http_release_body */
+    struct worker_snapshot *snapshot; /* the one this request lives on to its end */
+    const struct config *config;      /* the snapshot's */
+    struct http_conn *conn;           /* NULL once the client is gone */
+    struct http_request *http;        /* head and body; gone after http_release_body */
     const struct call_type *call;
     struct arena arena;
     struct record record;
@@ -369,8 +387,21 @@ void probe_start(struct probe *p, struct http_client *client, const struct http_
                  uint32_t index, struct str path, struct str authorization, int64_t timeout_ms);
 void probe_fini(struct probe *p);
 
-/* texts.c [control]; memory is g->texts_arena's */
-struct deployment_texts *texts_new(struct gateway *g);
+/* texts.c [control]; memory is s->arena's */
+struct deployment_texts *texts_new(struct snapshot *s, const char *version);
+
+/* snapshot.c. Takes over the reference to the configuration, also where it fails. NULL with a sentence in `e`. [control] */
+struct snapshot *snapshot_new(struct gateway *g, struct config *c, struct err *e);
+void snapshot_put(struct snapshot *s); /* [any] */
+/* New requests of the worker live on `s` (a reference, taken over) from now on. [worker, or before it runs] */
+void worker_use_snapshot(struct worker *w, struct snapshot *s);
+/* A request begins on the worker's snapshot, and ends. [worker] */
+struct worker_snapshot *worker_snapshot_get(struct worker *w);
+void worker_snapshot_put(struct worker_snapshot *ws);
+static inline const struct config *worker_config(const struct worker *w)
+{
+    return w->snapshot->shared->config;
+}
 
 /* health.c [control] */
 struct health *health_new(struct gateway *g);

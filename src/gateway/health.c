@@ -33,9 +33,9 @@ struct health *health_new(struct gateway *g)
     h->gateway = g;
     h->resolver = resolver_new(g->control);
     pool_init(&h->blocks, BUF_BLOCK_BYTES, 4, "health blocks");
-    h->client =
-        http_client_new(g->control, h->resolver, &h->blocks, &limits, g->config->target_count);
-    h->probes = mem_alloc(g->config->deployment_count * sizeof *h->probes);
+    h->client = http_client_new(g->control, h->resolver, &h->blocks, &limits,
+                                g->snapshot->config->target_count);
+    h->probes = mem_alloc(g->snapshot->config->deployment_count * sizeof *h->probes);
     return h;
 }
 
@@ -44,7 +44,7 @@ void health_free(struct health *h)
 {
     for (int i = 0; i < h->waiter_count; i++)
         control_done(h->waiters[i]); /* to nobody: its client is cut off */
-    for (uint32_t i = 0; i < h->gateway->config->deployment_count; i++)
+    for (uint32_t i = 0; i < h->gateway->snapshot->config->deployment_count; i++)
         if (h->probes[i].client)
             probe_fini(&h->probes[i]);
     http_client_free(h->client);
@@ -79,7 +79,7 @@ static bool write_endpoint(struct buf *out, const struct deployment *d, const st
 
 static int write_list(struct health *h, struct buf *out, bool healthy)
 {
-    const struct config *c = h->gateway->config;
+    const struct config *c = h->gateway->snapshot->config;
     int count = 0;
     for (uint32_t i = 0; i < c->deployment_count; i++) {
         if (is_healthy(&h->probes[i]) != healthy)
@@ -115,8 +115,8 @@ static void probe_ended(struct probe *p)
 static void start_more(struct health *h)
 {
     struct gateway *g = h->gateway;
-    while (h->running < PROBES_AT_ONCE && h->next < g->config->deployment_count) {
-        const struct deployment *d = &g->config->deployments[h->next];
+    while (h->running < PROBES_AT_ONCE && h->next < g->snapshot->config->deployment_count) {
+        const struct deployment *d = &g->snapshot->config->deployments[h->next];
         struct probe *p = &h->probes[h->next++];
         char path[1024];
         int n = snprintf(path, sizeof path, "%.*s/models", STR_ARG(d->endpoint.path));
@@ -130,7 +130,7 @@ static void start_more(struct health *h)
         p->on_end = probe_ended;
         p->arg = h;
         h->running++;
-        probe_start(p, h->client, &g->targets[d->target], d->target,
+        probe_start(p, h->client, &g->snapshot->targets[d->target], d->target,
                     (struct str){path, MIN((size_t)n, sizeof path - 1)}, d->authorization,
                     PROBE_TIMEOUT_MS);
     }

@@ -50,7 +50,7 @@ void relay_head(struct request *r, const struct h1_head *h)
                                                       : -1;
     r->ends_by_close = h->framing == H1_BODY_EOF;
     if (h->status < 200 || (h->status >= 300 && h->status < 400)) {
-        http_cancel(r->worker->client, &r->exchange);
+        http_cancel(r->snapshot->client, &r->exchange);
         struct str text = arena_printf(
             &r->arena,
             "the upstream answered %d, which is no answer to an API call; check api_base",
@@ -172,7 +172,7 @@ void relay_body(struct request *r, struct str piece)
             http_body(r->conn, piece);
     }
     if (!ok) {
-        http_cancel(r->worker->client, &r->exchange);
+        http_cancel(r->snapshot->client, &r->exchange);
         request_fail(r, ERR_UPSTREAM_PROTOCOL,
                      STR("an event of the stream is larger than weir keeps"));
         return;
@@ -255,7 +255,7 @@ void relay_drained(struct request *r)
         request_run(r);
     } else if (r->paused) {
         r->paused = false;
-        http_resume(r->worker->client, &r->exchange);
+        http_resume(r->snapshot->client, &r->exchange);
     }
 }
 

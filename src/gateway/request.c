@@ -59,6 +59,7 @@ static void request_end(struct request *r)
     if (r->conn)
         http_set_user(r->conn, NULL);
     arena_fini(&r->arena);
+    worker_snapshot_put(r->snapshot);
     loop_later(w->loop, request_free, w, r); /* callbacks of this pass may still hold it */
 }
 
@@ -120,7 +121,8 @@ static struct request *request_new(struct worker *w, struct http_conn *c, struct
     r->work.kind = WORK_REQUEST;
     r->magic = REQUEST_MAGIC;
     r->worker = w;
-    r->config = w->gateway->config;
+    r->snapshot = worker_snapshot_get(w);
+    r->config = r->snapshot->shared->config;
     r->conn = c;
     r->http = q;
     r->call = call;
@@ -153,7 +155,7 @@ static void answer_options(struct worker *w, struct http_conn *c, const struct h
     struct arena a;
     char first[1024];
     arena_init(&a, first, sizeof first);
-    struct str cors = reply_cors(&a, w->gateway->config, q->head);
+    struct str cors = reply_cors(&a, worker_config(w), q->head);
     struct str headers = arena_printf(&a, "allow: GET, HEAD, POST, OPTIONS\r\n%.*s", STR_ARG(cors));
     http_reply(c, 204, STR_NONE, headers, STR_NONE);
     arena_fini(&a);
@@ -174,7 +176,7 @@ static void on_request(struct http_conn *c, struct http_request *q)
         why = endpoint_auth(row, w, h);
     ENSURE(row || why != ERR_NONE);
     if (why != ERR_NONE) {
-        reply_refusal(c, w->gateway->config, h, why);
+        reply_refusal(c, worker_config(w), h, why);
     } else if (row->call) {
         request_run(request_new(w, c, q, row->call));
     } else if (row->work) {
@@ -204,7 +206,7 @@ static void on_gone(struct http_conn *c)
     r->conn = NULL;
     r->http = NULL;
     r->client_gone = true;
-    http_cancel(r->worker->client, &r->exchange);
+    http_cancel(r->snapshot->client, &r->exchange);
     if (!r->recorded)
         request_fail(r, r->worker->stopping ? ERR_DRAINING : ERR_CLIENT_GONE, STR_NONE);
 }

@@ -27,7 +27,7 @@ static void on_fail(struct http_exchange *x, enum error_code code, const char *d
 /* The request's head as one string in the arena: the deployment's fixed lines and this request's own. */
 static struct str build_head(struct request *r, struct str path, size_t body_bytes)
 {
-    const struct deployment_texts *texts = &r->worker->gateway->texts[r->deployment->id];
+    const struct deployment_texts *texts = &r->snapshot->shared->texts[r->deployment->id];
     size_t room = 160 + texts->start.n + path.n + texts->upstream.n + r->forwarded.n + r->accept.n +
                   r->traceparent_out.n + r->tracestate.n + r->record.request_id.n;
     char *head = arena_alloc(&r->arena, room), *at = head;
@@ -73,7 +73,7 @@ enum step_result upstream_run(struct request *r)
     int64_t stream_ms = asked_timeout_ms(r, H1_X_LITELLM_STREAM_TIMEOUT, d->stream_timeout_ms);
     int64_t wait_ms = r->stream && stream_ms > 0 ? stream_ms : timeout_ms;
     r->exchange = (struct http_exchange){
-        .target = &r->worker->gateway->targets[d->target],
+        .target = &r->snapshot->shared->targets[d->target],
         .target_index = d->target,
         .pieces = r->pieces,
         .piece_count = body_pieces + 1,
@@ -87,6 +87,6 @@ enum step_result upstream_run(struct request *r)
     };
     r->record.attempts = 1;
     r->step = STEP_RELAY; /* what comes next comes from there */
-    http_send(r->worker->client, &r->exchange);
+    http_send(r->snapshot->client, &r->exchange);
     return STEP_WAIT;
 }

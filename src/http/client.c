@@ -55,7 +55,7 @@ static void upconn_close(struct http_upconn *u)
         resolve_cancel(&u->query);
     if (u->state == UP_IDLE) {
         c->idle_count[u->target_index]--;
-        COUNTER_ADD(c->counters.idle, (uint64_t)-1);
+        COUNTER_ADD(c->counters->idle, (uint64_t)-1);
     }
     u->state = UP_DEAD;
     if (u->x) {
@@ -67,7 +67,7 @@ static void upconn_close(struct http_upconn *u)
     timer_clear(c->loop, &u->timer);
     loop_remove(c->loop, &u->watch);
     if (u->stream.fd >= 0)
-        COUNTER_ADD(c->counters.open, (uint64_t)-1);
+        COUNTER_ADD(c->counters->open, (uint64_t)-1);
     stream_close(&u->stream);
     loop_later(c->loop, upconn_release, c,
                u); /* and `in`: a callback that cancels may still hold a piece of it */
@@ -137,7 +137,7 @@ static void upconn_timeout(struct timer *t)
     } else if (u->state < UP_ACTIVE) {
         snprintf(text, sizeof text, "not connected within %lld ms (%.*s)",
                  (long long)u->client->limits.connect_timeout_ms, STR_ARG(u->target->authority));
-        COUNTER_ADD(u->client->counters.connect_failures, 1);
+        COUNTER_ADD(u->client->counters->connect_failures, 1);
         fail(u, ERR_UPSTREAM_CONNECT, text);
     } else if (!u->phase_due_ns || now_ns < u->phase_due_ns) {
         client_arm(u);
@@ -179,7 +179,7 @@ static void keep(struct http_upconn *u)
     u->state = UP_IDLE;
     list_add(&c->idle[u->target_index], u);
     c->idle_count[u->target_index]++;
-    COUNTER_ADD(c->counters.idle, 1);
+    COUNTER_ADD(c->counters->idle, 1);
     u->phase_due_ns = 0;
     timer_set(c->loop, &u->timer,
               loop_now_ns(c->loop) + (uint64_t)c->limits.idle_timeout_ms * NS_PER_MS);
@@ -349,7 +349,7 @@ void client_read(struct http_upconn *u)
         }
         enum io io = stream_read(&u->stream, c->scratch, sizeof c->scratch, &got);
         if (io == IO_OK) {
-            COUNTER_ADD(c->counters.bytes_in, got);
+            COUNTER_ADD(c->counters->bytes_in, got);
             if (got < sizeof c->scratch && !stream_may_hold_more(&u->stream) && !u->peer_closed)
                 u->readable = false;
             take_input(u, (struct str){c->scratch, got});
@@ -425,7 +425,7 @@ void client_send(struct http_upconn *u)
             send_failed(u);
             return;
         }
-        COUNTER_ADD(u->client->counters.bytes_out, put);
+        COUNTER_ADD(u->client->counters->bytes_out, put);
         bool full = put < total;
         for (int i = 0; i < count && put >= pieces[i].iov_len; i++) {
             put -= pieces[i].iov_len;
@@ -547,8 +547,8 @@ void http_send(struct http_client *c, struct http_exchange *x)
     }
     list_remove(u);
     c->idle_count[x->target_index]--;
-    COUNTER_ADD(c->counters.idle, (uint64_t)-1);
-    COUNTER_ADD(c->counters.reuses, 1);
+    COUNTER_ADD(c->counters->idle, (uint64_t)-1);
+    COUNTER_ADD(c->counters->reuses, 1);
     list_add(&c->busy, u);
     u->state = UP_ACTIVE;
     u->writable = true;
@@ -597,6 +597,7 @@ struct http_client *http_client_new(struct loop *l, struct resolver *r, struct p
     c->blocks = blocks;
     c->limits = *limits;
     c->targets = targets;
+    c->counters = limits->counters ? limits->counters : &c->own_counters;
     c->idle = mem_alloc(targets * sizeof *c->idle);
     c->idle_count = mem_alloc(targets * sizeof *c->idle_count);
     pool_init(&c->conns, sizeof(struct http_upconn), 256, "upstream connections");
@@ -627,5 +628,5 @@ void http_client_set_user(struct http_client *c, void *user)
 }
 const struct http_client_counters *http_client_counters(const struct http_client *c)
 {
-    return &c->counters;
+    return c->counters;
 }

@@ -26,15 +26,17 @@ struct http_target {
     const struct proxy_env *proxy;
 };
 
+struct http_client_counters { /* single writer: this loop */
+    uint64_t open, idle, connects, reuses, connect_failures, bytes_in, bytes_out;
+};
+
 struct http_client_limits {
     int64_t connect_timeout_ms; /* resolve + connect + TLS */
     int64_t idle_timeout_ms;    /* kept connections */
     size_t max_head_bytes;
     uint32_t max_idle_per_target;
-};
-
-struct http_client_counters { /* single writer: this loop */
-    uint64_t open, idle, connects, reuses, connect_failures, bytes_in, bytes_out;
+    struct http_client_counters
+        *counters; /* where to count, when they outlive the client; NULL: its own */
 };
 
 /* One request and its answer. Embed it. It must live, unmoved, until on_done or on_fail ran or http_cancel returned. */

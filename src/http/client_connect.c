@@ -11,7 +11,7 @@
 static void connect_failed(struct http_upconn *u, enum error_code code, const char *what)
 {
     char where[80], text[240];
-    COUNTER_ADD(u->client->counters.connect_failures, 1);
+    COUNTER_ADD(u->client->counters->connect_failures, 1);
     int i = MIN(u->address, u->answer.count - 1);
     struct str at = i >= 0 ? sock_addr_text(&u->answer.addresses[i], where, sizeof where)
                            : u->target->authority;
@@ -23,7 +23,7 @@ static void drop_socket(struct http_upconn *u)
 {
     loop_remove(u->client->loop, &u->watch);
     if (u->stream.fd >= 0)
-        COUNTER_ADD(u->client->counters.open, (uint64_t)-1);
+        COUNTER_ADD(u->client->counters->open, (uint64_t)-1);
     stream_close(&u->stream);
     u->readable = u->writable = u->peer_closed = false;
 }
@@ -41,7 +41,7 @@ void client_try_address(struct http_upconn *u)
         u->state = UP_CONNECTING;
         u->stream.fd = fd;
         u->watch.fd = fd;
-        COUNTER_ADD(c->counters.open, 1);
+        COUNTER_ADD(c->counters->open, 1);
         if (!loop_add(c->loop, &u->watch)) {
             u->last_errno = errno;
             drop_socket(u);
@@ -69,7 +69,7 @@ void client_resolved(struct resolve_query *q, const struct resolve_answer *a)
         struct str host = u->target->proxy ? str_from(u->target->proxy->host) : u->target->host;
         snprintf(text, sizeof text, "%s: %.*s", a->error ? a->error : "no such host",
                  STR_ARG(host));
-        COUNTER_ADD(u->client->counters.connect_failures, 1);
+        COUNTER_ADD(u->client->counters->connect_failures, 1);
         client_fail_later(u, ERR_UPSTREAM_RESOLVE, text);
         return;
     }
@@ -179,7 +179,7 @@ void client_connected(struct http_upconn *u)
         client_try_address(u);
         return;
     }
-    COUNTER_ADD(u->client->counters.connects, 1);
+    COUNTER_ADD(u->client->counters->connects, 1);
     if (u->target->proxy && u->target->tls)
         start_tunnel(u);
     else if (u->target->tls)

@@ -56,7 +56,7 @@ struct http_client {
     struct resolver *resolver;
     struct pool *blocks;
     struct http_client_limits limits;
-    struct http_client_counters counters;
+    struct http_client_counters own_counters, *counters;
     void *user;
     struct pool conns;
     struct http_upconn **idle; /* one list a target, last used first */

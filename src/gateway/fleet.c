@@ -1,0 +1,253 @@
+/* fleet.c -- deployments' states: counting failures, sending to rest, half-open probes, speed.
+ *
+ * When does a deployment rest? (docs/routing.md tells it to users; LiteLLM's rules and what is wrong with them: docs/compatibility.md)
+ *   - more than allowed_fails failures in a row (or of one class, by allowed_fails_policy);
+ *   - not alone in its group, and more than half of at least RATE_ATTEMPTS_MIN attempts of this minute failed;
+ *   - not alone, and the failure says that the next request will fail too: 401, 403, 404, 429;
+ *   - alone, and a 429 says for how long (Retry-After).
+ * It rests for its cooldown_time, else the provider's Retry-After, else router_settings.cooldown_time; twice as long each time that the request that tried
+ * it afterwards failed again, up to REST_MAX_MS. So what is dead costs few requests a delay, and what came back is found soon.
+ *
+ * All counters are relaxed atomics. A race can only make two workers count at the same time, and both counts arrive; sending to rest is a
+ * compare-and-swap, so it is counted once. */
+#include "gateway/fleet.h"
+
+#include "base/mem.h"
+
+#define RATE_ATTEMPTS_MIN  5
+#define REST_MAX_MS        60000
+#define RETRY_AFTER_MAX_MS 600000
+#define TRYING_MAX_NS                                                                              \
+    (600 * NS_PER_S) /* then another may try: the one that does may be a long answer */
+#define DECAY 0.2    /* share of a new measurement: about the last ten count */
+
+#define GET(p)    __atomic_load_n(&(p), __ATOMIC_RELAXED)
+#define SET(p, v) __atomic_store_n(&(p), (v), __ATOMIC_RELAXED)
+
+struct fleet {
+    struct deployment_state *states;
+};
+
+struct fleet *fleet_new(void)
+{
+    return mem_alloc(sizeof(struct fleet));
+}
+
+void fleet_free(struct fleet *f)
+{
+    for (struct deployment_state *s; f && (s = f->states);) {
+        f->states = s->next;
+        mem_free((char *)s->model_id.p);
+        free(s); /* aligned_alloc's */
+    }
+    mem_free(f);
+}
+
+struct deployment_state *fleet_state(struct fleet *f, struct str model_id)
+{
+    for (struct deployment_state *s = f->states; s; s = s->next)
+        if (str_eq(s->model_id, model_id))
+            return s;
+    struct deployment_state *s = aligned_alloc(128, sizeof *s);
+    ENSURE(s);
+    memset(s, 0, sizeof *s);
+    s->model_id = (struct str){mem_strdup(model_id), model_id.n};
+    s->next = f->states;
+    f->states = s;
+    return s;
+}
+
+/* ---- rest ---- */
+
+enum rest fleet_rest(const struct deployment_state *s, uint64_t now_ns)
+{
+    uint64_t until_ns = GET(s->rests_until_ns), trying_ns = GET(s->trying_ns);
+    if (!until_ns)
+        return REST_NOT;
+    if (until_ns > now_ns)
+        return REST_RESTS;
+    return trying_ns && now_ns - trying_ns < TRYING_MAX_NS ? REST_RESTS : REST_HALF_OPEN;
+}
+
+uint64_t fleet_rest_left_ns(const struct deployment_state *s, uint64_t now_ns)
+{
+    uint64_t until_ns = GET(s->rests_until_ns);
+    if (until_ns > now_ns)
+        return until_ns - now_ns;
+    return fleet_rest(s, now_ns) == REST_RESTS ? NS_PER_S : 0; /* somebody tries it right now */
+}
+
+bool fleet_try(struct deployment_state *s, uint64_t now_ns)
+{
+    uint64_t trying_ns = GET(s->trying_ns);
+    if (trying_ns && now_ns - trying_ns < TRYING_MAX_NS)
+        return false;
+    return __atomic_compare_exchange_n(&s->trying_ns, &trying_ns, now_ns, false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
+
+void fleet_untried(struct deployment_state *s)
+{
+    SET(s->trying_ns, 0);
+}
+
+void fleet_alive(struct deployment_state *s)
+{
+    if (!GET(s->rests_until_ns))
+        return;
+    SET(s->rests_until_ns, 0);
+    SET(s->trying_ns, 0);
+}
+
+/* ---- this minute: 24 bits of minute, 20 of attempts, 20 of failures ---- */
+
+static uint64_t minute_of(uint64_t now_ns)
+{
+    return (now_ns / (60 * NS_PER_S) & 0xffffff) << 40;
+}
+
+#define COUNT_MASK 0xfffffu
+
+/* Counts an attempt; returns the minute's counts with it. */
+static uint64_t count_attempt(struct deployment_state *s, bool failed, uint64_t now_ns)
+{
+    uint64_t old = GET(s->minute), new;
+    do {
+        new = (old ^ minute_of(now_ns)) >> 40 ? minute_of(now_ns) : old;
+        if ((new >> 20 & COUNT_MASK) == COUNT_MASK) /* full: halved, the share stays */
+            new = minute_of(now_ns) | (new >> 21 & COUNT_MASK / 2) << 20 |
+                  (new >> 1 & COUNT_MASK / 2);
+        new += (1u << 20) + failed;
+    } while (!__atomic_compare_exchange_n(&s->minute, &old, new, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return new;
+}
+
+static bool mostly_fails(uint64_t minute)
+{
+    uint64_t attempts = minute >> 20 & COUNT_MASK, failures = minute & COUNT_MASK;
+    return attempts >= RATE_ATTEMPTS_MIN && failures * 2 > attempts;
+}
+
+/* ---- speed ---- */
+
+static void blend(uint64_t *average_us, int64_t sample_us)
+{
+    uint64_t old = GET(*average_us), new;
+    if (sample_us < 0)
+        return;
+    do {
+        new = old ? (uint64_t)((double)old + DECAY * ((double)sample_us - (double)old))
+                  : (uint64_t)sample_us;
+        new = MAX(new, 1u);
+    } while (!__atomic_compare_exchange_n(average_us, &old, new, true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+}
+
+void fleet_succeeded(struct deployment_state *s, int64_t ttft_us, int64_t token_us, uint64_t now_ns)
+{
+    fleet_alive(s);
+    if (GET(s->fails_in_row)) { /* written only where it changes: the line stays shared */
+        SET(s->fails_in_row, 0);
+        for (int i = 0; i < FAILURE_CLASS_COUNT; i++)
+            SET(s->class_fails[i], 0);
+    }
+    if (GET(s->rests_in_row))
+        SET(s->rests_in_row, 0);
+    (void)count_attempt(s, false, now_ns);
+    SET(s->last_success_ns, now_ns);
+    if (ttft_us < 0 && token_us < 0)
+        return;
+    blend(&s->ttft_us, ttft_us);
+    blend(&s->token_us, token_us);
+    SET(s->measured_ns, now_ns);
+}
+
+/* ---- failures ---- */
+
+/* The request's, that is: the deployment answered. */
+static bool is_own_fault(enum failure_class class)
+{
+    return class == FAILURE_BAD_REQUEST || class == FAILURE_CONTEXT_WINDOW ||
+           class == FAILURE_CONTENT_POLICY;
+}
+
+/* Will the next request fail the same way, most likely? */
+static bool is_lasting(enum failure_class class)
+{
+    return class == FAILURE_AUTHENTICATION || class == FAILURE_NOT_FOUND ||
+           class == FAILURE_RATE_LIMIT;
+}
+
+static bool must_rest(struct deployment_state *s, const struct routing *r, bool alone,
+                      const struct attempt_failure *f, uint64_t minute)
+{
+    uint32_t of_class = __atomic_add_fetch(&s->class_fails[f->class], 1, __ATOMIC_RELAXED);
+    int allowed = r->allowed_fails_policy.by_class[f->class];
+    if (is_own_fault(f->class))
+        return allowed >= 0 && of_class > (uint32_t)allowed;
+    uint32_t in_row = __atomic_add_fetch(&s->fails_in_row, 1, __ATOMIC_RELAXED);
+    if (allowed >= 0)
+        return of_class > (uint32_t)allowed;
+    if (GET(s->rests_until_ns)) /* it was tried, and failed again */
+        return true;
+    if (in_row > (uint32_t)r->allowed_fails)
+        return true;
+    if (alone)
+        return f->class == FAILURE_RATE_LIMIT && f->retry_after_ms > 0;
+    return is_lasting(f->class) || mostly_fails(minute);
+}
+
+static int64_t rest_ms(const struct deployment_state *s, const struct deployment *d,
+                       const struct routing *r, const struct attempt_failure *f)
+{
+    if (d->cooldown_ms >= 0)
+        return d->cooldown_ms;
+    if (f->retry_after_ms > 0)
+        return MIN(f->retry_after_ms, RETRY_AFTER_MAX_MS);
+    int64_t ms = r->cooldown_ms;
+    for (uint32_t i = 0; i < GET(s->rests_in_row) && ms < REST_MAX_MS; i++)
+        ms = MIN(ms * 2, MAX(r->cooldown_ms, REST_MAX_MS));
+    return ms;
+}
+
+bool fleet_failed(struct deployment_state *s, const struct deployment *d, const struct routing *r,
+                  bool alone, const struct attempt_failure *f, uint64_t now_ns)
+{
+    bool own_fault = is_own_fault(f->class);
+    uint64_t minute = count_attempt(s, !own_fault, now_ns);
+    bool wildcard_404 = f->class == FAILURE_NOT_FOUND && str_find(d->model_name, '*') >= 0;
+    SET(s->last_status, (uint32_t)f->status);
+    SET(s->last_class, (uint32_t)f->class);
+    if (own_fault ||
+        wildcard_404) { /* it answered; a name that a client chose may well not be there */
+        fleet_alive(s);
+        SET(s->fails_in_row, 0);
+    } else {
+        SET(s->last_failure_ns, now_ns);
+    }
+    bool rest = !wildcard_404 && must_rest(s, r, alone, f, minute) && !r->disable_cooldowns;
+    int64_t ms = rest ? rest_ms(s, d, r, f) : 0;
+    uint64_t until_ns = GET(s->rests_until_ns);
+    if (ms <= 0 || until_ns > now_ns) {
+        fleet_untried(s);
+        return false; /* it rests already: attempts that were under way */
+    }
+    bool won = __atomic_compare_exchange_n(&s->rests_until_ns, &until_ns,
+                                           now_ns + (uint64_t)ms * NS_PER_MS, false,
+                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    fleet_untried(s);
+    if (!won)
+        return false;
+    __atomic_add_fetch(&s->rests_in_row, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&s->rests_total, 1, __ATOMIC_RELAXED);
+    return true;
+}
+
+int fleet_health(const struct deployment_state *s, uint64_t now_ns)
+{
+    uint64_t until_ns = GET(s->rests_until_ns);
+    if (until_ns > now_ns || (until_ns && GET(s->trying_ns)))
+        return 2;
+    return GET(s->last_failure_ns) > GET(s->last_success_ns);
+}

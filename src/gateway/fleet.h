@@ -1,0 +1,75 @@
+/* fleet.h -- what the gateway knows of its deployments while it runs: requests in flight, failures, rest, speed.
+ *
+ * One state a deployment, found by its id, so that it outlives a reload of the configuration; all workers share it. Everything in it is atomic and
+ * read without a lock: a choice made from numbers that are a moment old is as good as any. States live as long as the process. */
+#pragma once
+
+#include "base/clock.h"
+#include "config/config.h"
+
+/* Written by any worker with the __atomic builtins; the functions below are all that do so. */
+struct deployment_state {
+    struct str model_id;
+    struct deployment_state *next; /* in the fleet's list */
+
+    int in_flight;
+
+    /* Failures and rest. A deployment rests until `rests_until_ns`; then one request may try it (`trying_ns`: half open), and what becomes of that
+     * one decides. */
+    uint32_t fails_in_row;
+    uint32_t class_fails[FAILURE_CLASS_COUNT]; /* in a row, by class, for allowed_fails_policy */
+    uint64_t rests_until_ns;                   /* 0: in rotation */
+    uint32_t rests_in_row;                     /* each doubles the time, up to a limit */
+    uint64_t trying_ns;                        /* when that one request was let through; 0: none */
+    uint64_t minute;                  /* attempts and failures of this minute, packed (fleet.c) */
+    uint32_t last_status, last_class; /* of the newest failure */
+    uint64_t last_failure_ns, last_success_ns;
+    uint64_t rests_total; /* times it was sent to rest */
+
+    /* Speed, decayed: µs. 0: not measured. */
+    uint64_t ttft_us, token_us, measured_ns;
+
+    /* Set by health.c [control]. */
+    uint32_t probed; /* enum probed */
+    uint64_t probed_ns;
+} __attribute__((aligned(128)));
+
+enum probed { PROBED_NEVER, PROBED_ALIVE, PROBED_DEAD };
+
+struct fleet;
+
+struct fleet *fleet_new(void);
+void fleet_free(struct fleet *f);
+/* The state of a deployment, made where it is new. [control] */
+struct deployment_state *fleet_state(struct fleet *f, struct str model_id);
+
+enum rest {
+    REST_NOT,
+    REST_HALF_OPEN, /* its rest is over: one request may try it */
+    REST_RESTS
+};
+/* Is it out of rotation? [any] */
+enum rest fleet_rest(const struct deployment_state *s, uint64_t now_ns);
+/* ns until it is no more out of rotation; 0: it is in. [any] */
+uint64_t fleet_rest_left_ns(const struct deployment_state *s, uint64_t now_ns);
+/* For the one request that tries a half-open deployment: false, another one does. Ends with fleet_alive, _failed or _untried. [any] */
+bool fleet_try(struct deployment_state *s, uint64_t now_ns);
+/* The request that tried it went away before anything was known. [any] */
+void fleet_untried(struct deployment_state *s);
+/* It has begun to answer: a half-open one is in rotation again. [any] */
+void fleet_alive(struct deployment_state *s);
+/* A whole answer, or one that was the request's own fault. Times in µs, negative: not known. [any] */
+void fleet_succeeded(struct deployment_state *s, int64_t ttft_us, int64_t token_us,
+                     uint64_t now_ns);
+
+/* How an attempt failed. */
+struct attempt_failure {
+    enum failure_class class;
+    int status;             /* the provider's; 0: none */
+    int64_t retry_after_ms; /* the provider's; negative: not given */
+};
+/* Counts a failure. True: it was sent to rest by this one. `alone`: it is its group's only one. [any] */
+bool fleet_failed(struct deployment_state *s, const struct deployment *d, const struct routing *r,
+                  bool alone, const struct attempt_failure *f, uint64_t now_ns);
+/* 0 healthy, 1 its newest attempt failed, 2 out of rotation: LiteLLM's litellm_deployment_state. [any] */
+int fleet_health(const struct deployment_state *s, uint64_t now_ns);
