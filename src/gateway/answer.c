@@ -26,6 +26,8 @@ static const char *const seen_paths[SEE_COUNT] = {
     [SEE_ERROR] = "error",
     [SEE_ERROR_MESSAGE] = "error.message",
     [SEE_ERROR_TYPE] = "error.type",
+    [SEE_ERROR_CODE] = "error.code",
+    [SEE_ERROR_STATUS] = "error.status",
     [SEE_PREFILL_MS] = "timings.prompt_ms",
     [SEE_DECODE_MS] = "timings.predicted_ms",
 };
@@ -106,6 +108,90 @@ static void take_error(struct request *r, const struct json_found *seen, struct 
     r->saw_error = true;
 }
 
+/* A status said in words or numbers: OpenAI's and vLLM's "code", Anthropic's "type", Google's "status". 0: none. */
+static int status_said(const struct json_found *seen)
+{
+    static const struct {
+        struct str word;
+        int status;
+    } words[] = {
+        {STR("rate_limit_exceeded"), 429},
+        {STR("rate_limit_error"), 429},
+        {STR("overloaded_error"), 529},
+        {STR("authentication_error"), 401},
+        {STR("invalid_api_key"), 401},
+        {STR("permission_error"), 403},
+        {STR("not_found_error"), 404},
+        {STR("invalid_request_error"), 400},
+        {STR("context_length_exceeded"), 400},
+        {STR("content_filter"), 400},
+        {STR("RESOURCE_EXHAUSTED"), 429},
+        {STR("UNAVAILABLE"), 503},
+        {STR("server_error"), 500},
+        {STR("internal_server_error"), 500},
+        {STR("insufficient_quota"), 429},
+        {STR("timeout"), 408},
+    };
+    static const enum see places[] = {SEE_ERROR_CODE, SEE_ERROR_STATUS, SEE_ERROR_TYPE};
+    for (size_t i = 0; i < COUNT(places); i++) {
+        const struct json_found *f = &seen[places[i]];
+        struct str text = {f->text, f->kept};
+        int64_t number;
+        if (f->kind != JSON_NUMBER && f->kind != JSON_STRING)
+            continue;
+        if (str_to_i64(text, &number) && number >= 400 && number <= 599)
+            return (int)number;
+        for (size_t k = 0; k < COUNT(words); k++)
+            if (str_eq(text, words[k].word))
+                return words[k].status;
+    }
+    return 0;
+}
+
+bool answer_is_event(struct str data)
+{
+    struct json_scan scan;
+    if (str_eq(data, STR("[DONE]")))
+        return true;
+    json_scan_init(&scan, NULL, NULL);
+    return data.n && json_scan_feed(&scan, data.p, data.n) == JSON_DONE;
+}
+
+bool answer_is_error(struct attempt *a, struct str data, struct failure *f)
+{
+    struct request *r = a->request;
+    struct json_found seen[SEE_COUNT];
+    struct json_scan scan;
+    json_scan_init(&scan, wanted, seen);
+    if (data.n == 0 || json_scan_feed(&scan, data.p, data.n) != JSON_DONE ||
+        (seen[SEE_ERROR].kind != JSON_OBJECT && seen[SEE_ERROR].kind != JSON_STRING))
+        return false;
+    take_error(r, seen, data);
+    int status = status_said(seen);
+    a->status = status ? status : 502;
+    r->answer_status = a->status;
+    f->code = ERR_STREAM_ERROR;
+    f->detail = r->record.error.message;
+    f->class = failure_classify(f->code, a->status, data);
+    return true;
+}
+
+struct str answer_error_text(const struct attempt *a, char *out, size_t room)
+{
+    struct str body = buf_str(&a->held);
+    struct json_found seen[SEE_COUNT];
+    struct json_scan scan;
+    json_scan_init(&scan, wanted, seen);
+    if (body.n == 0 || json_scan_feed(&scan, body.p, body.n) != JSON_DONE)
+        return STR_NONE;
+    const struct json_found *f =
+        seen[SEE_ERROR].kind == JSON_STRING ? &seen[SEE_ERROR] : &seen[SEE_ERROR_MESSAGE];
+    if (f->kind != JSON_STRING)
+        return STR_NONE;
+    struct str raw = {body.p + f->start + 1, (size_t)(f->end - f->start - 2)};
+    return (struct str){out, json_unescape(raw, out, room)};
+}
+
 /* Does the event bring a piece of the answer? */
 static bool count_token(struct request *r, const struct json_found *seen)
 {
@@ -121,8 +207,10 @@ static bool count_token(struct request *r, const struct json_found *seen)
         return false;
     r->token_events++;
     r->last_token_ns = loop_now_ns(r->worker->loop);
-    if (!r->first_token_ns)
+    if (!r->first_token_ns) {
         r->first_token_ns = clock_mono_ns();
+        attempt_first_token(r->attempt);
+    }
     return true;
 }
 
@@ -163,14 +251,16 @@ static void stop_looking(struct request *r)
 
 void answer_look_piece(struct request *r, struct str piece)
 {
-    if (r->look && json_scan_feed(&r->look->scan, piece.p, piece.n) == JSON_BAD)
-        stop_looking(r); /* not JSON: relayed all the same */
+    if (r->look && json_scan_feed(&r->look->scan, piece.p, piece.n) == JSON_BAD) {
+        stop_looking(r); /* not JSON: relayed all the same, where it may be something else */
+        r->answer_is_no_json = true;
+    }
 }
 
 bool answer_look_end(struct request *r)
 {
     if (!r->look)
-        return true;
+        return !r->answer_is_no_json;
     const struct json_found *seen = r->look->seen;
     struct str scanned = r->relay == RELAY_HOLDING ? buf_str(&r->held) : STR_NONE;
     if (json_scan_finish(&r->look->scan) != JSON_DONE) {
@@ -219,12 +309,21 @@ static bool is_passed(const struct h1_header *h)
            str_ieq((struct str){h->name.p, ratelimit.n}, ratelimit);
 }
 
-struct str answer_headers(struct request *r, const struct h1_head *h)
+char *answer_put_attempts(char *at, const struct request *r)
+{
+    at = put(at, STR("x-litellm-attempted-retries: "));
+    at = digits_u64(at, (uint64_t)MAX(r->record.attempts - 1, 0));
+    at = put(at, STR("\r\nx-litellm-attempted-fallbacks: "));
+    at = digits_u64(at, (uint64_t)r->fallbacks);
+    return put(at, STR("\r\n"));
+}
+
+struct str answer_headers(struct request *r, const struct attempt *a, const struct h1_head *h)
 {
     static const struct str echo = {"llm_provider-", 13};
-    struct str fixed = r->snapshot->shared->texts[r->deployment->id].answer;
+    struct str fixed = r->snapshot->shared->texts[a->deployment->id].answer;
     struct str id = r->record.request_id, type = h1_get(h, H1_CONTENT_TYPE);
-    size_t room = 320 + 2 * id.n + type.n + fixed.n + r->cors.n;
+    size_t room = 400 + 2 * id.n + type.n + fixed.n + r->cors.n;
     for (int i = 0; i < h->header_count; i++)
         room += 2 * (h->headers[i].name.n + h->headers[i].value.n + 4) + echo.n;
     char *text = arena_alloc(&r->arena, room), *at = text;
@@ -235,6 +334,7 @@ struct str answer_headers(struct request *r, const struct h1_head *h)
         at = put_line(at, STR("x-litellm-call-id"), id);
     }
     at = put(at, fixed);
+    at = answer_put_attempts(at, r);
     at = put(at, r->cors);
     for (int i = 0; i < h->header_count; i++) {
         const struct h1_header *header = &h->headers[i];
@@ -268,7 +368,7 @@ static char *put_times(char *at, int64_t latency_us, int64_t queue_us, int64_t u
 
 struct str answer_headers_so_far(struct request *r)
 {
-    const struct http_exchange *x = &r->exchange;
+    const struct http_exchange *x = &r->attempt->exchange;
     uint64_t now_ns = clock_mono_ns(), sent_ns = x->sent_ns ? x->sent_ns : now_ns;
     char *text = arena_alloc(&r->arena, r->answer_headers.n + TIMES_BYTES),
          *at = put(text, r->answer_headers);

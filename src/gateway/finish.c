@@ -6,13 +6,15 @@
 #include "gateway/gateway.h"
 #include "observe/cost.h"
 
+#define ATTEMPT_ERROR_BYTES 512
+
 static void measure_times(struct request *r)
 {
     struct record *rec = &r->record;
-    const struct http_exchange *x = &r->exchange;
+    const struct http_exchange *x = r->attempt ? &r->attempt->exchange : NULL;
     uint64_t now_ns = clock_mono_ns();
     rec->latency_us = us_between(r->arrived_ns, now_ns);
-    if (x->sent_ns) {
+    if (x && x->sent_ns) {
         uint64_t end_ns = x->last_ns && r->error == ERR_NONE ? x->last_ns : now_ns;
         rec->queue_us = us_between(r->arrived_ns, x->sent_ns);
         rec->upstream_us = us_between(x->sent_ns, end_ns);
@@ -76,14 +78,19 @@ static void fill_error(struct request *r)
         rec->error.message = r->error_detail.n ? r->error_detail : str_from(info->sentence);
 }
 
+int error_status(const struct request *r)
+{
+    return r->answer_status && r->error == ERR_STREAM_ERROR ? r->answer_status
+                                                            : error_info(r->error)->http_status;
+}
+
 static void fill_outcome(struct request *r)
 {
     struct record *rec = &r->record;
     bool began = r->relay != RELAY_IDLE && r->upstream_status > 0 &&
                  (r->relay != RELAY_HOLDING || r->error == ERR_NONE);
     fill_error(r);
-    rec->http_status =
-        r->error == ERR_NONE || began ? r->upstream_status : error_info(r->error)->http_status;
+    rec->http_status = r->error == ERR_NONE || began ? r->upstream_status : error_status(r);
     if (r->error == ERR_CLIENT_GONE)
         rec->http_status = error_info(ERR_CLIENT_GONE)->http_status;
     rec->status = rec->error_code == ERR_NONE ? STR("success")
@@ -104,23 +111,97 @@ static int level_rank(struct str level)
     return level.p[0] == 'E' ? 3 : level.p[0] == 'W' ? 2 : 1;
 }
 
+/* What the deployment is told of the attempt that ended with the request. */
+static void tell_fleet(struct request *r)
+{
+    struct attempt *a = r->attempt;
+    const struct record *rec = &r->record;
+    if (!a || a->judged || a->phase != ATTEMPT_WON || r->error != ERR_NONE)
+        return;
+    a->judged = true;
+    int64_t first_us = r->first_token_ns ? us_between(a->chosen_ns, r->first_token_ns)
+                                         : us_between(a->chosen_ns, a->exchange.head_ns);
+    int64_t token_us = -1;
+    if (r->first_token_ns && rec->completion_tokens > 1 && rec->output_us > 0)
+        token_us = rec->output_us / (rec->completion_tokens - 1);
+    else if (!r->counted_stream && rec->completion_tokens > 0)
+        token_us = us_between(a->chosen_ns, a->exchange.last_ns) / rec->completion_tokens;
+    fleet_succeeded(a->state, r->counted_stream ? first_us : -1, token_us,
+                    loop_now_ns(r->worker->loop));
+    hedge_measure(r, first_us);
+}
+
+static void put_record(struct request *r, struct record *rec)
+{
+    struct gateway *g = r->worker->gateway;
+    rec->timestamp = clock_real_us();
+    if (g->log && level_rank(rec->level) >= r->config->log_level_rank)
+        (void)log_put(g->log, r->worker->index,
+                      rec); /* a record that could not be kept is counted by the log */
+    metrics_record(g->metrics, r->worker->index, rec);
+}
+
+void finish_attempt(const struct attempt *a, const struct failure *f)
+{
+    struct request *r = a->request;
+    const struct record *whole = &r->record;
+    const struct deployment *d = a->deployment;
+    const struct http_exchange *x = &a->exchange;
+    uint64_t now_ns = clock_mono_ns();
+    bool cancelled = f->code == ERR_HEDGE_LOST || f->code == ERR_CLIENT_GONE;
+    struct record rec;
+    record_init(&rec);
+    rec.event = STR("attempt");
+    rec.level = STR("WARNING");
+    rec.request_id = whole->request_id;
+    rec.model = whole->model;
+    rec.model_known = whole->model_known;
+    rec.provider = d->provider_name;
+    rec.deployment = d->model_id;
+    rec.deployed = d;
+    rec.upstream_model = a->upstream_model;
+    rec.api_base = d->api_base;
+    rec.call_type = whole->call_type;
+    rec.route = whole->route;
+    rec.stream = whole->stream;
+    rec.status = cancelled ? STR("cancelled") : STR("failure");
+    rec.http_status = a->status ? a->status : error_info(f->code)->http_status;
+    rec.latency_us = us_between(a->chosen_ns, now_ns);
+    if (x->sent_ns) {
+        rec.queue_us = us_between(a->chosen_ns, x->sent_ns);
+        rec.upstream_us = us_between(x->sent_ns, now_ns);
+        rec.overhead_us = MAX(rec.latency_us - rec.upstream_us, 0);
+    }
+    rec.attempts = whole->attempts;
+    rec.fallback_from = whole->fallback_from;
+    rec.key_alias = whole->key_alias;
+    rec.key_hash = whole->key_hash;
+    rec.trace_id = whole->trace_id;
+    rec.user = whole->user;
+    rec.client = whole->client;
+    rec.error_code = f->code;
+    rec.error.type = str_from(error_info(f->code)->name);
+    if (a->status >= 400)
+        rec.error.provider_status = a->status;
+    char text[ATTEMPT_ERROR_BYTES];
+    rec.error.message = answer_error_text(a, text, sizeof text);
+    if (!rec.error.message.n)
+        rec.error.message = f->detail.n ? f->detail : str_from(error_info(f->code)->sentence);
+    put_record(r, &rec);
+}
+
 enum step_result finish_run(struct request *r)
 {
-    struct worker *w = r->worker;
-    struct gateway *g = w->gateway;
     struct record *rec = &r->record;
     ENSURE(!r->recorded);
     r->recorded = true;
     finish_measure(r);
     fill_outcome(r);
-    rec->timestamp = clock_real_us();
+    tell_fleet(r);
     if (buf_used(&r->captured)) {
         rec->response = intake_body_for_log(&r->arena, buf_str(&r->captured), r->relayed_bytes,
                                             (size_t)r->config->log_body_bytes, r->answer_is_json);
     }
-    if (g->log && level_rank(rec->level) >= r->config->log_level_rank)
-        (void)log_put(g->log, w->index,
-                      rec); /* a record that could not be kept is counted by the log */
-    metrics_record(g->metrics, w->index, rec);
+    put_record(r, rec);
     return STEP_NEXT;
 }

@@ -52,51 +52,71 @@ struct deployment_state *fleet_state(struct fleet *f, struct str model_id)
     ENSURE(s);
     memset(s, 0, sizeof *s);
     s->model_id = (struct str){mem_strdup(model_id), model_id.n};
+    s->hash = str_hash(model_id);
     s->next = f->states;
     f->states = s;
     return s;
 }
 
-/* ---- rest ---- */
+/* ---- rest: one word, so that each change is one compare-and-swap ----
+ *
+ *     0            in rotation
+ *     even: time   rests until then; from then on half open
+ *     odd: time    somebody tries it; a lease until then, in case that nothing is ever heard of it */
+
+#define LEASE     1u
+#define HALF_OPEN 2u /* a time long past */
+
+static uint64_t until_ns(uint64_t rest)
+{
+    return rest & ~(uint64_t)LEASE;
+}
+
+static bool swap_rest(struct deployment_state *s, uint64_t from, uint64_t to)
+{
+    return __atomic_compare_exchange_n(&s->rest, &from, to, false, __ATOMIC_RELAXED,
+                                       __ATOMIC_RELAXED);
+}
 
 enum rest fleet_rest(const struct deployment_state *s, uint64_t now_ns)
 {
-    uint64_t until_ns = GET(s->rests_until_ns), trying_ns = GET(s->trying_ns);
-    if (!until_ns)
+    uint64_t rest = GET(s->rest);
+    if (!rest)
         return REST_NOT;
-    if (until_ns > now_ns)
-        return REST_RESTS;
-    return trying_ns && now_ns - trying_ns < TRYING_MAX_NS ? REST_RESTS : REST_HALF_OPEN;
+    return until_ns(rest) > now_ns ? REST_RESTS : REST_HALF_OPEN;
 }
 
 uint64_t fleet_rest_left_ns(const struct deployment_state *s, uint64_t now_ns)
 {
-    uint64_t until_ns = GET(s->rests_until_ns);
-    if (until_ns > now_ns)
-        return until_ns - now_ns;
-    return fleet_rest(s, now_ns) == REST_RESTS ? NS_PER_S : 0; /* somebody tries it right now */
+    uint64_t rest = GET(s->rest);
+    if (until_ns(rest) <= now_ns)
+        return 0;
+    return rest & LEASE ? NS_PER_S : until_ns(rest) - now_ns; /* a trial ends when it ends */
 }
 
 bool fleet_try(struct deployment_state *s, uint64_t now_ns)
 {
-    uint64_t trying_ns = GET(s->trying_ns);
-    if (trying_ns && now_ns - trying_ns < TRYING_MAX_NS)
-        return false;
-    return __atomic_compare_exchange_n(&s->trying_ns, &trying_ns, now_ns, false, __ATOMIC_RELAXED,
-                                       __ATOMIC_RELAXED);
+    uint64_t rest = GET(s->rest);
+    return rest && until_ns(rest) <= now_ns &&
+           swap_rest(s, rest, until_ns(now_ns + TRYING_MAX_NS) | LEASE);
+}
+
+/* A trial has ended. */
+static void end_lease(struct deployment_state *s, uint64_t rest_after)
+{
+    uint64_t rest = GET(s->rest);
+    if (rest & LEASE)
+        (void)swap_rest(s, rest, rest_after); /* lost: somebody else ended it */
 }
 
 void fleet_untried(struct deployment_state *s)
 {
-    SET(s->trying_ns, 0);
+    end_lease(s, HALF_OPEN);
 }
 
 void fleet_alive(struct deployment_state *s)
 {
-    if (!GET(s->rests_until_ns))
-        return;
-    SET(s->rests_until_ns, 0);
-    SET(s->trying_ns, 0);
+    end_lease(s, 0);
 }
 
 /* ---- this minute: 24 bits of minute, 20 of attempts, 20 of failures ---- */
@@ -111,12 +131,12 @@ static uint64_t minute_of(uint64_t now_ns)
 /* Counts an attempt; returns the minute's counts with it. */
 static uint64_t count_attempt(struct deployment_state *s, bool failed, uint64_t now_ns)
 {
-    uint64_t old = GET(s->minute), new;
+    uint64_t old = GET(s->minute), now = minute_of(now_ns), new;
     do {
-        new = (old ^ minute_of(now_ns)) >> 40 ? minute_of(now_ns) : old;
+        new = now >> 40 > old >> 40 ? now : old;    /* a worker's clock may be a moment late */
         if ((new >> 20 & COUNT_MASK) == COUNT_MASK) /* full: halved, the share stays */
-            new = minute_of(now_ns) | (new >> 21 & COUNT_MASK / 2) << 20 |
-                  (new >> 1 & COUNT_MASK / 2);
+            new =
+                new >> 40 << 40 | (new >> 21 & COUNT_MASK / 2) << 20 | (new >> 1 & COUNT_MASK / 2);
         new += (1u << 20) + failed;
     } while (!__atomic_compare_exchange_n(&s->minute, &old, new, true, __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
@@ -144,23 +164,35 @@ static void blend(uint64_t *average_us, int64_t sample_us)
                                           __ATOMIC_RELAXED));
 }
 
+static void measure(struct deployment_state *s, int64_t ttft_us, int64_t token_us, uint64_t now_ns)
+{
+    if (ttft_us >= 0) {
+        blend(&s->ttft_us, ttft_us);
+        blend(&s->token_us, token_us);
+        SET(s->measured_ns, now_ns);
+    } else if (token_us >= 0) {
+        blend(&s->plain_token_us, token_us);
+        SET(s->plain_measured_ns, now_ns);
+    }
+}
+
+/* Written only where it changes: the line stays shared between the cores. */
+static void clear(uint32_t *count)
+{
+    if (GET(*count))
+        SET(*count, 0);
+}
+
 void fleet_succeeded(struct deployment_state *s, int64_t ttft_us, int64_t token_us, uint64_t now_ns)
 {
     fleet_alive(s);
-    if (GET(s->fails_in_row)) { /* written only where it changes: the line stays shared */
-        SET(s->fails_in_row, 0);
-        for (int i = 0; i < FAILURE_CLASS_COUNT; i++)
-            SET(s->class_fails[i], 0);
-    }
-    if (GET(s->rests_in_row))
-        SET(s->rests_in_row, 0);
+    clear(&s->fails_in_row);
+    clear(&s->rests_in_row);
+    for (int i = 0; i < FAILURE_CLASS_COUNT; i++)
+        clear(&s->class_fails[i]);
     (void)count_attempt(s, false, now_ns);
     SET(s->last_success_ns, now_ns);
-    if (ttft_us < 0 && token_us < 0)
-        return;
-    blend(&s->ttft_us, ttft_us);
-    blend(&s->token_us, token_us);
-    SET(s->measured_ns, now_ns);
+    measure(s, ttft_us, token_us, now_ns);
 }
 
 /* ---- failures ---- */
@@ -187,10 +219,10 @@ static bool must_rest(struct deployment_state *s, const struct routing *r, bool 
     if (is_own_fault(f->class))
         return allowed >= 0 && of_class > (uint32_t)allowed;
     uint32_t in_row = __atomic_add_fetch(&s->fails_in_row, 1, __ATOMIC_RELAXED);
+    if (GET(s->rest) & LEASE) /* it was tried, and failed again */
+        return true;
     if (allowed >= 0)
         return of_class > (uint32_t)allowed;
-    if (GET(s->rests_until_ns)) /* it was tried, and failed again */
-        return true;
     if (in_row > (uint32_t)r->allowed_fails)
         return true;
     if (alone)
@@ -211,43 +243,47 @@ static int64_t rest_ms(const struct deployment_state *s, const struct deployment
     return ms;
 }
 
-bool fleet_failed(struct deployment_state *s, const struct deployment *d, const struct routing *r,
-                  bool alone, const struct attempt_failure *f, uint64_t now_ns)
+/* Takes it out of rotation, unless it is already: then this is an attempt that began before, and says nothing new. */
+static bool send_to_rest(struct deployment_state *s, int64_t ms, uint64_t now_ns)
 {
-    bool own_fault = is_own_fault(f->class);
-    uint64_t minute = count_attempt(s, !own_fault, now_ns);
-    bool wildcard_404 = f->class == FAILURE_NOT_FOUND && str_find(d->model_name, '*') >= 0;
-    SET(s->last_status, (uint32_t)f->status);
-    SET(s->last_class, (uint32_t)f->class);
-    if (own_fault ||
-        wildcard_404) { /* it answered; a name that a client chose may well not be there */
-        fleet_alive(s);
-        SET(s->fails_in_row, 0);
-    } else {
-        SET(s->last_failure_ns, now_ns);
-    }
-    bool rest = !wildcard_404 && must_rest(s, r, alone, f, minute) && !r->disable_cooldowns;
-    int64_t ms = rest ? rest_ms(s, d, r, f) : 0;
-    uint64_t until_ns = GET(s->rests_until_ns);
-    if (ms <= 0 || until_ns > now_ns) {
-        fleet_untried(s);
-        return false; /* it rests already: attempts that were under way */
-    }
-    bool won = __atomic_compare_exchange_n(&s->rests_until_ns, &until_ns,
-                                           now_ns + (uint64_t)ms * NS_PER_MS, false,
-                                           __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-    fleet_untried(s);
-    if (!won)
+    uint64_t rest = GET(s->rest);
+    if (rest && !(rest & LEASE))
         return false;
+    if (!swap_rest(s, rest, until_ns(now_ns + (uint64_t)ms * NS_PER_MS)))
+        return false; /* another failure did so in this moment */
     __atomic_add_fetch(&s->rests_in_row, 1, __ATOMIC_RELAXED);
     __atomic_add_fetch(&s->rests_total, 1, __ATOMIC_RELAXED);
     return true;
 }
 
+bool fleet_failed(struct deployment_state *s, const struct deployment *d, const struct routing *r,
+                  bool alone, const struct attempt_failure *f, uint64_t now_ns)
+{
+    /* A wildcard's name is the client's choice, and may well not be there. */
+    bool wildcard_404 = f->class == FAILURE_NOT_FOUND && str_find(d->model_name, '*') >= 0;
+    bool own_fault = is_own_fault(f->class) || wildcard_404;
+    uint64_t minute = count_attempt(s, !own_fault, now_ns);
+    SET(s->last_status, (uint32_t)f->status);
+    SET(s->last_class, (uint32_t)f->class);
+    if (own_fault) { /* it answered */
+        fleet_alive(s);
+        clear(&s->fails_in_row);
+    } else {
+        SET(s->last_failure_ns, now_ns);
+    }
+    if (wildcard_404)
+        return false;
+    bool rest = must_rest(s, r, alone, f, minute) && !r->disable_cooldowns;
+    int64_t ms = rest ? rest_ms(s, d, r, f) : 0;
+    if (ms > 0)
+        return send_to_rest(s, ms, now_ns);
+    fleet_alive(s); /* one that may not rest was being tried: it is in rotation */
+    return false;
+}
+
 int fleet_health(const struct deployment_state *s, uint64_t now_ns)
 {
-    uint64_t until_ns = GET(s->rests_until_ns);
-    if (until_ns > now_ns || (until_ns && GET(s->trying_ns)))
+    if (fleet_rest(s, now_ns) == REST_RESTS)
         return 2;
     return GET(s->last_failure_ns) > GET(s->last_success_ns);
 }

@@ -6,32 +6,36 @@
 
 #include "base/clock.h"
 #include "config/config.h"
+#include "gateway/quota.h"
 
-/* Written by any worker with the __atomic builtins; the functions below are all that do so. */
+/* Written by any worker with the __atomic builtins; the functions below are all that do so, but for `in_flight` and `quota`. What every choice
+ * reads stands on lines of its own: those that each request writes would take it away from the other cores. */
 struct deployment_state {
     struct str model_id;
     struct deployment_state *next; /* in the fleet's list */
+    uint64_t hash;                 /* of model_id: the same in every process, for choose.c */
 
-    int in_flight;
+    uint64_t rest; /* 0: in rotation; else one word that says all about its rest (fleet.c) */
 
-    /* Failures and rest. A deployment rests until `rests_until_ns`; then one request may try it (`trying_ns`: half open), and what becomes of that
-     * one decides. */
     uint32_t fails_in_row;
     uint32_t class_fails[FAILURE_CLASS_COUNT]; /* in a row, by class, for allowed_fails_policy */
-    uint64_t rests_until_ns;                   /* 0: in rotation */
     uint32_t rests_in_row;                     /* each doubles the time, up to a limit */
-    uint64_t trying_ns;                        /* when that one request was let through; 0: none */
-    uint64_t minute;                  /* attempts and failures of this minute, packed (fleet.c) */
-    uint32_t last_status, last_class; /* of the newest failure */
-    uint64_t last_failure_ns, last_success_ns;
+    uint32_t last_status, last_class;          /* of the newest failure */
+    uint64_t last_failure_ns;
     uint64_t rests_total; /* times it was sent to rest */
-
-    /* Speed, decayed: µs. 0: not measured. */
-    uint64_t ttft_us, token_us, measured_ns;
 
     /* Set by health.c [control]. */
     uint32_t probed; /* enum probed */
     uint64_t probed_ns;
+
+    /* Written by each request. */
+    int in_flight __attribute__((aligned(128)));
+    struct quota quota; /* rpm, tpm, max_parallel_requests */
+    uint64_t minute;    /* attempts and failures of this minute, packed (fleet.c) */
+    uint64_t last_success_ns;
+    /* Speed, decayed: µs; 0: not measured. */
+    uint64_t ttft_us, token_us, measured_ns;    /* of streams: to the first token, between two */
+    uint64_t plain_token_us, plain_measured_ns; /* of plain answers: whole time per token */
 } __attribute__((aligned(128)));
 
 enum probed { PROBED_NEVER, PROBED_ALIVE, PROBED_DEAD };
@@ -46,19 +50,23 @@ struct deployment_state *fleet_state(struct fleet *f, struct str model_id);
 enum rest {
     REST_NOT,
     REST_HALF_OPEN, /* its rest is over: one request may try it */
-    REST_RESTS
+    REST_RESTS      /* or another request is trying it */
 };
 /* Is it out of rotation? [any] */
 enum rest fleet_rest(const struct deployment_state *s, uint64_t now_ns);
-/* ns until it is no more out of rotation; 0: it is in. [any] */
+/* ns until it may be tried; 0: it may now. [any] */
 uint64_t fleet_rest_left_ns(const struct deployment_state *s, uint64_t now_ns);
-/* For the one request that tries a half-open deployment: false, another one does. Ends with fleet_alive, _failed or _untried. [any] */
-bool fleet_try(struct deployment_state *s, uint64_t now_ns);
-/* The request that tried it went away before anything was known. [any] */
+/* For the one request that tries a half-open deployment: false, another one does, or it is in rotation already. Ends with fleet_alive, _failed,
+ * _succeeded or _untried; where none of them comes, another may try after ten minutes. [any] */
+MUST_USE bool fleet_try(struct deployment_state *s, uint64_t now_ns);
+/* The request that tried it (and no other) went away before anything was known. [any] */
 void fleet_untried(struct deployment_state *s);
-/* It has begun to answer: a half-open one is in rotation again. [any] */
+/* It has begun to answer: when it was being tried, it is in rotation again. A rest that has not ended goes on: answers to requests sent before it
+ * began say nothing new. [any] */
 void fleet_alive(struct deployment_state *s);
-/* A whole answer, or one that was the request's own fault. Times in µs, negative: not known. [any] */
+/* A whole answer. Times in µs, negative: not known. A stream has `ttft_us` and, with two tokens or more, `token_us`, the mean time between two. A plain
+ * answer has no first token to time: `ttft_us` is negative and `token_us` is its whole time over its completion tokens (over 1 where it has
+ * none, as embeddings). The two are kept apart. [any] */
 void fleet_succeeded(struct deployment_state *s, int64_t ttft_us, int64_t token_us,
                      uint64_t now_ns);
 

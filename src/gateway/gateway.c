@@ -107,6 +107,7 @@ static void worker_fini(struct worker *w)
     http_server_free(w->server); /* ends what is still running: each is recorded as cancelled */
     loop_settle(w->loop);        /* snapshots whose last request ended just now */
     http_client_free(w->snapshot->client);
+    hedge_clocks_free(w->snapshot->hedges);
     snapshot_put(w->snapshot->shared);
     mem_free(w->snapshot);
     resolver_free(w->resolver);

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/rand.h"
 #include "config/config.h"
+#include "gateway/attempt.h"
 #include "gateway/fleet.h"
 #include "http/client.h"
 #include "http/server.h"
@@ -62,6 +63,7 @@ struct worker_snapshot {
     struct snapshot *shared; /* a reference */
     struct worker *worker;
     struct http_client *client;
+    struct hedge_clock *hedges; /* one a group of the configuration */
     uint32_t requests; /* that live on it; with none left and another one in use, it goes */
 };
 
@@ -137,6 +139,19 @@ enum want {
     WANT_MESSAGES,
     WANT_PROMPT,
     WANT_INPUT,
+    WANT_MAX_TOKENS,
+    WANT_MAX_COMPLETION_TOKENS,
+    /* LiteLLM's own, which are cut out of what goes upstream */
+    WANT_FALLBACKS,
+    WANT_NO_FALLBACKS,
+    WANT_NUM_RETRIES,
+    WANT_TIMEOUT,
+    WANT_TAGS,
+    WANT_SESSION_ID,
+    WANT_TRACE_ID,
+    /* ... and those that stay */
+    WANT_METADATA_TAGS,
+    WANT_METADATA_SESSION_ID,
     WANT_COUNT
 };
 
@@ -158,6 +173,8 @@ enum see {
     SEE_ERROR,
     SEE_ERROR_MESSAGE,
     SEE_ERROR_TYPE,
+    SEE_ERROR_CODE,
+    SEE_ERROR_STATUS,
     SEE_PREFILL_MS,
     SEE_DECODE_MS,
     SEE_COUNT
@@ -171,6 +188,16 @@ enum relay_state { RELAY_IDLE, RELAY_STREAMING, RELAY_HOLDING, RELAY_PLAIN, RELA
 struct answer_look {
     struct json_scan scan;
     struct json_found seen[SEE_COUNT];
+};
+
+#define TRIED_MAX           32
+#define FALLBACK_DEPTH_MAX  8
+#define FALLBACK_GROUPS_MAX 16
+
+/* A row of fallbacks and how far it was tried. */
+struct fallback_list {
+    const struct fallback *row;
+    int next;
 };
 
 struct request {
@@ -199,25 +226,48 @@ struct request {
     bool sampled;
     int64_t prompt_bytes; /* for estimates */
 
-    /* route */
-    const struct model_group *group;
-    const struct deployment *deployment;
-    const struct price *price; /* the deployment's, or for a wildcard that of the model meant */
-    struct str upstream_model;
+    /* what the client asked of routing */
+    int asked_retries;               /* negative: nothing */
+    double asked_timeout_s;          /* 0: nothing */
+    struct fallback asked_fallbacks; /* count 0: none */
+    bool no_fallbacks;
+    struct str *tags;
+    int tag_count;
+    uint64_t sticky; /* hash of session or prompt's beginning; 0: none */
 
-    /* upstream */
-    struct http_exchange exchange;
+    /* route */
+    const struct model_group *group; /* the one being tried */
+    struct str matched;              /* what '*' in its name stands for */
+    const struct deployment
+        *deployment; /* of the newest attempt, in the end of the one that answered */
+    const struct price *price;
+    struct str upstream_model;
+    struct attempt *attempt; /* the one under way, in the end the one that answered; NULL: none */
+    struct attempt first_attempt,
+        *second_attempt; /* the second's memory: the arena's, when first needed */
+    struct timer timer;  /* a wait before another attempt, or for a hedge */
+    bool waited;         /* for the attempt to come */
+    int64_t last_retry_after_ms;
+    int64_t retry_after_s;     /* told to the client with an error; 0: nothing */
+    uint32_t tried[TRIED_MAX]; /* deployments of this group that failed the request */
+    int tried_count, retries;  /* in this group */
+    int fallbacks;             /* groups gone on to */
+    struct fallback_list fallback_lists[FALLBACK_DEPTH_MAX];
+    int fallback_depth;
+    const struct model_group *used_groups[FALLBACK_GROUPS_MAX];
+    int used_group_count;
 
     /* relay */
     enum relay_state relay;
     int upstream_status;
+    int answer_status;       /* what the client is told; 0: the upstream's, or the error's own */
     int64_t upstream_length; /* -1: not known */
     uint64_t relayed_bytes;
     bool saw_done, saw_error, saw_finish, paused, ends_by_close;
     uint64_t first_token_ns, last_token_ns;
     uint64_t token_events, content_bytes;
     struct sse_scan sse;
-    bool answer_is_json;
+    bool answer_is_json, answer_is_no_json;
     struct answer_look *look; /* plain answers: the scanner; from worker.looks */
     struct buf
         held; /* HOLDING: the answer so far; PLAIN: its last piece, which waits for the record */
@@ -230,7 +280,6 @@ struct request {
 
     /* From here on nothing is zeroed when a request begins: whoever uses it fills it first. */
     struct json_found found[WANT_COUNT]; /* intake */
-    struct iovec pieces[12];             /* upstream */
     char first_block[REQUEST_ARENA_BYTES];
 };
 
@@ -245,6 +294,10 @@ enum step_result request_error(struct request *r, enum error_code code, const ch
     PRINTF_LIKE(3, 4);
 struct request *request_of(struct http_conn *c);
 
+/* asks.c: what the client asks of routing; part of intake. */
+#define ASKED_RETRIES_MAX 10 /* a client may ask for no more */
+enum step_result asks_take(struct request *r);
+
 /* intake.c, shared with finish.c: a body as the log shows it. */
 struct str intake_body_for_log(struct arena *a, struct str body, uint64_t whole_bytes, size_t cap,
                                bool valid_json);
@@ -255,7 +308,13 @@ enum step_result intake_run(struct request *r);
 enum step_result auth_run(struct request *r);
 enum step_result limit_run(struct request *r);
 enum step_result route_run(struct request *r);
+/* What the request is said to have been answered by, until another attempt takes its place. */
+void route_take(struct request *r, struct attempt *a);
+/* A second attempt beside the first, at another deployment; false: there is none for it. */
+bool route_hedge(struct request *r);
 enum step_result upstream_run(struct request *r);
+/* Lays out the request for the attempt's deployment and sends it. */
+void upstream_send(struct attempt *a);
 enum step_result relay_run(struct request *r);
 enum step_result finish_run(struct request *r);
 void limit_release(struct request *r);
@@ -265,16 +324,25 @@ void limit_release(struct request *r);
 enum error_code auth_check(struct worker *w, const struct config *c, const struct h1_head *h,
                            char *hash_hex, bool *hashed);
 
-/* relay.c: called by upstream.c's exchange */
-void relay_head(struct request *r, const struct h1_head *h);
+/* relay.c: called by attempt.c, with what r->attempt won with */
+void relay_head(struct request *r);
 void relay_body(struct request *r, struct str piece);
 void relay_done(struct request *r);
 void relay_drained(struct request *r);
-void relay_fini(struct request *r); /* frees what the relay holds */
+void relay_fini(struct request *r);  /* frees what the relay holds */
+void relay_reset(struct request *r); /* as if there had been no answer: another attempt follows */
 
 /* answer.c: looking at answers (tokens, finish, errors) without changing them, and the header lines put before them */
 void answer_prepare(void); /* once, before the workers */
-struct str answer_headers(struct request *r, const struct h1_head *h);
+struct str answer_headers(struct request *r, const struct attempt *a, const struct h1_head *h);
+/* Is this event's data (or plain answer) an error of the provider? `f` and a->status get what it says. */
+bool answer_is_error(struct attempt *a, struct str data, struct failure *f);
+/* Is it whole: JSON, or the stream's end? */
+bool answer_is_event(struct str data);
+/* The message in an error's body that the attempt holds, decoded into `out`; empty: none. */
+struct str answer_error_text(const struct attempt *a, char *out, size_t room);
+/* LiteLLM's lines on how often it was tried again, and how many other models were: less than 96 bytes. */
+char *answer_put_attempts(char *at, const struct request *r);
 struct str
 answer_headers_so_far(struct request *r); /* with the times known when the answer begins */
 struct str
@@ -293,6 +361,10 @@ static inline int64_t us_between(uint64_t from_ns, uint64_t to_ns)
 }
 /* finish.c: fills times, tokens and cost of the record as of now; once. */
 void finish_measure(struct request *r);
+/* A failed or cancelled attempt that is not the request's last: an "attempt" line in the log, and the deployment's numbers. */
+void finish_attempt(const struct attempt *a, const struct failure *f);
+/* The HTTP status that r->error is told to the client with. */
+int error_status(const struct request *r);
 
 /* reply.c */
 void reply_error_json(enum error_code code, struct str detail, struct buf *out);
@@ -313,9 +385,10 @@ struct dialect_ops {
     bool spoken;
     /* Path behind api_base, e.g. "/chat/completions". */
     struct str (*path)(struct request *r);
-    /* Body pieces from r->body: what must change is spliced. Fills `pieces`, returns how many; *bytes gets their sum. */
-    int (*body)(struct request *r, struct iovec *pieces, size_t *bytes);
+    /* Body pieces from r->body: what must change is spliced. Fills `pieces` (DIALECT_PIECES_MAX), returns how many; *bytes gets their sum. */
+    int (*body)(struct request *r, struct str upstream_model, struct iovec *pieces, size_t *bytes);
 };
+#define DIALECT_PIECES_MAX 32 /* that `body` may fill */
 const struct dialect_ops *provider_dialect(enum dialect d);
 /* May this client header go to an upstream? */
 bool provider_forwards(struct str name);

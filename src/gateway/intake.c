@@ -18,6 +18,17 @@ static const char *const wanted_paths[WANT_COUNT] = {
     [WANT_MESSAGES] = "messages",
     [WANT_PROMPT] = "prompt",
     [WANT_INPUT] = "input",
+    [WANT_MAX_TOKENS] = "max_tokens",
+    [WANT_MAX_COMPLETION_TOKENS] = "max_completion_tokens",
+    [WANT_FALLBACKS] = "fallbacks",
+    [WANT_NO_FALLBACKS] = "disable_fallbacks",
+    [WANT_NUM_RETRIES] = "num_retries",
+    [WANT_TIMEOUT] = "timeout",
+    [WANT_TAGS] = "tags",
+    [WANT_SESSION_ID] = "litellm_session_id",
+    [WANT_TRACE_ID] = "litellm_trace_id",
+    [WANT_METADATA_TAGS] = "metadata.tags",
+    [WANT_METADATA_SESSION_ID] = "metadata.session_id",
 };
 
 static const struct json_want *wanted; /* compiled */
@@ -263,7 +274,8 @@ enum step_result intake_run(struct request *r)
     if (r->config->log_requests && !r->config->turn_off_message_logging)
         rec->request = intake_body_for_log(&r->arena, r->body, r->body.n,
                                            (size_t)r->config->log_body_bytes, result == STEP_NEXT);
-    if (result == STEP_NEXT)
-        take_members(r);
-    return result;
+    if (result != STEP_NEXT)
+        return result;
+    take_members(r);
+    return asks_take(r);
 }

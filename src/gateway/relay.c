@@ -1,6 +1,6 @@
 /* relay.c -- step 6: carry the upstream's answer to the client while it is being produced.
  *
- * upstream.c's exchange calls relay_head, relay_body (many times) and relay_done. Three ways through:
+ * attempt.c calls relay_head, relay_body (many times) and relay_done, once an answer may go to the client. Three ways through:
  *   STREAMING  server-sent events: every piece goes on the moment it came; a scanner looks at each event on the way. Only when weir asked for
  *              a usage event that the client did not ask for are events handed on whole, so that this one can be left out.
  *   HOLDING    a plain answer of up to RELAY_HOLD_BYTES: sent when it is whole, so its cost and times can stand in its head and a
@@ -15,58 +15,36 @@
     (32u *                                                                                         \
      1024u) /* what may still be queued when the end goes out with it: about a socket's buffer */
 
-static bool is_media(const struct h1_head *h, struct str wanted)
-{
-    struct str rest = h1_get(h, H1_CONTENT_TYPE), media = str_trim(str_cut(&rest, ';'));
-    return str_ieq(media, wanted);
-}
-
-/* Packed although identity was asked for? Then its bytes are passed on, and nothing in them can be read or left out. */
-static bool is_packed(const struct h1_head *h)
-{
-    struct str coding = h1_get(h, H1_CONTENT_ENCODING);
-    return coding.n && !str_ieq(coding, STR("identity"));
-}
-
 /* May it wait until it is whole? What was asked for as a stream and is not plainly something else may not. */
-static bool may_hold(const struct request *r, const struct h1_head *h)
+static bool may_hold(const struct request *r, const struct attempt *a)
 {
-    if (r->upstream_length > (int64_t)RELAY_HOLD_BYTES)
+    if (a->length > (int64_t)RELAY_HOLD_BYTES)
         return false;
-    return !r->stream || h->status >= 300 || is_media(h, STR("application/json"));
+    return !r->stream || a->status >= 300 || a->is_json;
 }
 
+/* The first byte: from here on nothing is tried again, and the request's body is not needed any more. */
 static void begin(struct request *r, int64_t length)
 {
     http_begin(r->conn, r->upstream_status, answer_headers_so_far(r), length);
-}
-
-void relay_head(struct request *r, const struct h1_head *h)
-{
-    struct pool *blocks = http_server_blocks(r->worker->server);
-    r->upstream_status = h->status;
-    r->upstream_length = h->framing == H1_BODY_LENGTH ? (int64_t)h->content_length
-                         : h->framing == H1_BODY_NONE ? 0
-                                                      : -1;
-    r->ends_by_close = h->framing == H1_BODY_EOF;
-    if (h->status < 200 || (h->status >= 300 && h->status < 400)) {
-        http_cancel(r->snapshot->client, &r->exchange);
-        struct str text = arena_printf(
-            &r->arena,
-            "the upstream answered %d, which is no answer to an API call; check api_base",
-            h->status);
-        request_fail(r, ERR_UPSTREAM_PROTOCOL, text);
-        return;
-    }
-    r->answer_headers = answer_headers(r, h);
-    buf_init(&r->held, RELAY_HOLD_BYTES * 2, blocks);
-    buf_init(&r->captured, (size_t)r->config->log_body_bytes + 1, NULL);
-    if (r->exchange
+    if (r->attempt->exchange
             .sent_ns) { /* an early answer to a request still on its way leaves the body where it is */
         r->http = NULL;
         http_release_body(r->conn);
     }
-    if (h->status < 300 && is_media(h, STR("text/event-stream")) && !is_packed(h)) {
+}
+
+void relay_head(struct request *r)
+{
+    const struct attempt *a = r->attempt;
+    struct pool *blocks = http_server_blocks(r->worker->server);
+    r->upstream_status = a->status;
+    r->upstream_length = a->length;
+    r->ends_by_close = a->ends_by_close;
+    r->answer_headers = a->headers;
+    buf_init(&r->held, RELAY_HOLD_BYTES * 2, blocks);
+    buf_init(&r->captured, (size_t)r->config->log_body_bytes + 1, NULL);
+    if (a->is_events) {
         r->relay = RELAY_STREAMING;
         sse_scan_init(&r->sse, blocks);
         COUNTER_ADD(r->worker->streams, 1);
@@ -75,11 +53,18 @@ void relay_head(struct request *r, const struct h1_head *h)
         begin(r, -1);
         return;
     }
-    if (!is_packed(h))
+    if (!a->packed)
         answer_look_start(r);
-    r->relay = may_hold(r, h) ? RELAY_HOLDING : RELAY_PLAIN;
+    r->relay = may_hold(r, a) ? RELAY_HOLDING : RELAY_PLAIN;
     if (r->relay == RELAY_PLAIN)
         begin(r, r->upstream_length);
+}
+
+/* The answer is not what it should be. */
+static void failed(struct request *r, enum error_code code, struct str detail)
+{
+    http_cancel(r->snapshot->client, &r->attempt->exchange);
+    attempt_failed(r->attempt, code, detail);
 }
 
 /* Stops the upstream when the client's queue is long even after an attempt to shorten it. */
@@ -87,9 +72,9 @@ static void press_back(struct request *r)
 {
     if (http_queued(r->conn) > RELAY_QUEUE_MAX_BYTES && http_flush_now(r->conn) > 0) {
         r->paused = true;
-        r->exchange.total_timeout_ms =
+        r->attempt->exchange.total_timeout_ms =
             0; /* how long it takes is the client's doing now; silence still counts */
-        http_pause(&r->exchange);
+        http_pause(&r->attempt->exchange);
     }
 }
 
@@ -172,9 +157,7 @@ void relay_body(struct request *r, struct str piece)
             http_body(r->conn, piece);
     }
     if (!ok) {
-        http_cancel(r->snapshot->client, &r->exchange);
-        request_fail(r, ERR_UPSTREAM_PROTOCOL,
-                     STR("an event of the stream is larger than weir keeps"));
+        failed(r, ERR_UPSTREAM_PROTOCOL, STR("an event of the stream is larger than weir keeps"));
         return;
     }
     press_back(r);
@@ -208,20 +191,39 @@ static bool stream_was_cut(struct request *r)
     return !r->saw_finish || rest > 0 || r->ends_by_close;
 }
 
+/* A plain answer is whole. False: it is not what it should be, and was dealt with. */
+static bool plain_is_good(struct request *r)
+{
+    struct attempt *a = r->attempt;
+    struct failure f = {0};
+    bool half_json = !answer_look_end(r), held = r->relay == RELAY_HOLDING;
+    if (r->upstream_status >= 300)
+        return true;
+    if (half_json && (r->ends_by_close || (held && a->is_json))) {
+        failed(r, ERR_UPSTREAM_TRUNCATED,
+               r->ends_by_close ? STR("the connection closed in the middle of the answer's JSON")
+                                : STR("the answer says it is JSON and is not"));
+        return false;
+    }
+    if (held && r->saw_error && !r->saw_finish && answer_is_error(a, buf_str(&r->held), &f)) {
+        if (attempt_refused(a, &f))
+            return false;
+        r->upstream_status =
+            a->status; /* nobody else to ask: the provider's words, under a status that SDKs understand */
+    }
+    return true;
+}
+
 void relay_done(struct request *r)
 {
     if (r->relay == RELAY_STREAMING && stream_was_cut(r)) {
-        request_fail(r, ERR_UPSTREAM_TRUNCATED,
-                     STR("the stream ended without [DONE] or a finish_reason"));
+        failed(r, ERR_UPSTREAM_TRUNCATED,
+               STR("the stream ended without [DONE] or a finish_reason"));
         return;
     }
     if (r->relay != RELAY_STREAMING) {
-        bool half_json = !answer_look_end(r);
-        if (half_json && r->ends_by_close && r->upstream_status < 300) {
-            request_fail(r, ERR_UPSTREAM_TRUNCATED,
-                         STR("the connection closed in the middle of the answer's JSON"));
+        if (!plain_is_good(r))
             return;
-        }
         r->tail = buf_str(&r->held);
     }
     request_run(r);
@@ -255,7 +257,7 @@ void relay_drained(struct request *r)
         request_run(r);
     } else if (r->paused) {
         r->paused = false;
-        http_resume(r->snapshot->client, &r->exchange);
+        http_resume(r->snapshot->client, &r->attempt->exchange);
     }
 }
 
@@ -270,4 +272,27 @@ void relay_fini(struct request *r)
     r->look = NULL;
     if (r->counted_stream)
         sse_scan_fini(&r->sse);
+}
+
+void relay_reset(struct request *r)
+{
+    struct record fresh;
+    ENSURE(!r->counted_stream && !r->token_events);
+    relay_fini(r);
+    r->relay = RELAY_IDLE;
+    r->upstream_status = r->answer_status = 0;
+    r->upstream_length = -1;
+    r->relayed_bytes = r->content_bytes = 0;
+    r->saw_error = r->saw_finish = r->ends_by_close = false;
+    r->answer_is_json = r->answer_is_no_json = false;
+    r->tail = r->answer_headers = STR_NONE;
+    record_init(&fresh);
+    r->record.finish_reason = fresh.finish_reason;
+    r->record.prompt_tokens = fresh.prompt_tokens;
+    r->record.completion_tokens = fresh.completion_tokens;
+    r->record.total_tokens = fresh.total_tokens;
+    r->record.cached_tokens = fresh.cached_tokens;
+    r->record.reasoning_tokens = fresh.reasoning_tokens;
+    r->record.engine = fresh.engine;
+    r->record.error = fresh.error;
 }

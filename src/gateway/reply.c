@@ -4,7 +4,8 @@
 
 #define PREFLIGHT_HEADERS_BYTES_MAX 1024 /* of a list that is sent back; a longer one gets "*" */
 
-void reply_error_json(enum error_code code, struct str detail, struct buf *out)
+/* `status` is also the JSON's code. */
+static void write_error_json(enum error_code code, int status, struct str detail, struct buf *out)
 {
     const struct error_info *info = error_info(code);
     struct str message = detail.n ? detail : str_from(info->sentence);
@@ -12,8 +13,13 @@ void reply_error_json(enum error_code code, struct str detail, struct buf *out)
         buf_printf(out, "{\"error\":{\"message\":") && json_write_string(out, message) &&
         buf_printf(out, ",\"type\":\"%s\",\"param\":%s,\"code\":\"%d\"}}", info->api_type,
                    code == ERR_MODEL_MISSING || code == ERR_MODEL_UNKNOWN ? "\"model\"" : "null",
-                   info->http_status);
+                   status);
     ENSURE(ok); /* the buffer has no cap */
+}
+
+void reply_error_json(enum error_code code, struct str detail, struct buf *out)
+{
+    write_error_json(code, error_info(code)->http_status, detail, out);
 }
 
 void reply_write_error(struct http_conn *c, enum error_code code, const char *detail,
@@ -63,16 +69,23 @@ void reply_refusal(struct http_conn *c, const struct config *config, const struc
 
 static struct str error_headers(struct request *r)
 {
-    struct str id = r->record.request_id, empty = STR_NONE;
-    bool show = id.n && r->config->include_request_id_in_response;
-    return arena_printf(
-        &r->arena, "content-type: application/json\r\n%s%.*s%s%.*s%s%.*s%s%.*s",
-        show ? "x-request-id: " : "", STR_ARG(show ? id : empty),
-        show ? "\r\nx-litellm-call-id: " : "", STR_ARG(show ? id : empty), show ? "\r\n" : "",
-        STR_ARG(r->deployment ? arena_printf(&r->arena, "x-litellm-model-id: %.*s\r\n",
-                                             STR_ARG(r->deployment->model_id))
-                              : empty),
-        r->error == ERR_TOO_MANY_REQUESTS ? "retry-after: 1\r\n" : "", STR_ARG(r->cors));
+    struct str id = r->record.request_id;
+    int64_t retry_after_s = r->error == ERR_TOO_MANY_REQUESTS ? 1 : r->retry_after_s;
+    size_t room = 256 + 2 * id.n + (r->deployment ? r->deployment->model_id.n : 0) + r->cors.n;
+    char *text = arena_alloc(&r->arena, room), *at = text;
+    at = put_line(at, STR("content-type"), STR("application/json"));
+    if (id.n && r->config->include_request_id_in_response) {
+        at = put_line(at, STR("x-request-id"), id);
+        at = put_line(at, STR("x-litellm-call-id"), id);
+    }
+    if (r->deployment)
+        at = put_line(at, STR("x-litellm-model-id"), r->deployment->model_id);
+    at = answer_put_attempts(at, r);
+    if (retry_after_s > 0)
+        at = put(digits_u64(put(at, STR("retry-after: ")), (uint64_t)retry_after_s), STR("\r\n"));
+    at = put(at, r->cors);
+    ENSURE((size_t)(at - text) <= room);
+    return (struct str){text, (size_t)(at - text)};
 }
 
 /* A stream is under way: the client gets an error event and no [DONE], then the connection closes without the final chunk. */
@@ -100,9 +113,8 @@ void reply_error(struct request *r)
     }
     struct buf body;
     buf_init(&body, 0, NULL);
-    reply_error_json(r->error, r->error_detail, &body);
-    http_begin(r->conn, error_info(r->error)->http_status, error_headers(r),
-               (int64_t)buf_used(&body));
+    write_error_json(r->error, error_status(r), r->error_detail, &body);
+    http_begin(r->conn, error_status(r), error_headers(r), (int64_t)buf_used(&body));
     http_body(r->conn, buf_str(&body));
     http_end(r->conn);
     buf_fini(&body);

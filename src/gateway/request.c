@@ -1,6 +1,7 @@
 /* request.c -- the life of a request, in one table. Read this file first.
  *
  *     accept -> intake -> auth -> limit -> route -> upstream -> relay -> record
+ *                                            ^---------|   again.c: only while no byte has reached the client
  *
  * http/server.c accepts and reads a whole request, then calls on_request below. From there each step runs in turn and says NEXT (go
  * on), WAIT (an event will call request_run again) or FAIL (the error is set: answer it, then record). A step never calls
@@ -52,7 +53,11 @@ static void request_end(struct request *r)
     struct worker *w = r->worker;
     ENSURE(r->recorded);
     limit_release(r);
+    timer_clear(w->loop, &r->timer);
     relay_fini(r);
+    attempt_fini(&r->first_attempt);
+    if (r->second_attempt)
+        attempt_fini(r->second_attempt);
     COUNTER_ADD(w->in_flight, (uint64_t)-1);
     if (r->counted_stream)
         COUNTER_ADD(w->streams, (uint64_t)-1);
@@ -129,6 +134,7 @@ static struct request *request_new(struct worker *w, struct http_conn *c, struct
     r->body = q->body;
     r->arrived_ns = q->arrived_ns;
     r->upstream_length = -1;
+    r->asked_retries = -1;
     arena_init(&r->arena, r->first_block, sizeof r->first_block);
     record_init(&r->record);
     COUNTER_ADD(w->in_flight, 1);
@@ -206,9 +212,10 @@ static void on_gone(struct http_conn *c)
     r->conn = NULL;
     r->http = NULL;
     r->client_gone = true;
-    http_cancel(r->snapshot->client, &r->exchange);
-    if (!r->recorded)
+    if (!r->recorded) {
+        attempts_cancel(r);
         request_fail(r, r->worker->stopping ? ERR_DRAINING : ERR_CLIENT_GONE, STR_NONE);
+    }
 }
 
 const struct http_handler gateway_handler = {

@@ -82,6 +82,7 @@ static void retire(void *owner, void *p)
     struct worker_snapshot *ws = p;
     (void)owner;
     http_client_free(ws->client);
+    hedge_clocks_free(ws->hedges);
     snapshot_put(ws->shared);
     mem_free(ws);
 }
@@ -107,6 +108,7 @@ void worker_use_snapshot(struct worker *w, struct snapshot *s)
     ws->worker = w;
     ws->client = http_client_new(w->loop, w->resolver, http_server_blocks(w->server), &limits,
                                  MAX(s->config->target_count, 1u));
+    ws->hedges = hedge_clocks_new(s->config->group_count);
     w->snapshot = ws;
     if (old)
         retire_when_unused(w, old);

@@ -1,33 +1,15 @@
 /* upstream.c -- step 5: send the request to the deployment that was chosen.
  *
- * Builds the head, lets the dialect lay out the body as pieces of the client's own bytes, and hands both to http/client.c. Then it waits: the
- * answer's head, pieces and end arrive as callbacks and go to relay.c. What fails before the first byte reached the client fails the step. */
+ * Builds the head, lets the dialect lay out the body as pieces of the client's own bytes, and hands both to http/client.c. Then it waits: what comes
+ * back arrives in attempt.c. */
 #include "gateway/gateway.h"
 #include "gateway/lines.h"
 
-static void on_head(struct http_exchange *x, const struct h1_head *h)
-{
-    relay_head(CONTAINER(x, struct request, exchange), h);
-}
-static void on_body(struct http_exchange *x, struct str piece)
-{
-    relay_body(CONTAINER(x, struct request, exchange), piece);
-}
-static void on_done(struct http_exchange *x)
-{
-    relay_done(CONTAINER(x, struct request, exchange));
-}
-
-static void on_fail(struct http_exchange *x, enum error_code code, const char *detail)
-{
-    struct request *r = CONTAINER(x, struct request, exchange);
-    request_fail(r, code, str_from(detail));
-}
-
 /* The request's head as one string in the arena: the deployment's fixed lines and this request's own. */
-static struct str build_head(struct request *r, struct str path, size_t body_bytes)
+static struct str build_head(struct request *r, const struct deployment *d, struct str path,
+                             size_t body_bytes)
 {
-    const struct deployment_texts *texts = &r->snapshot->shared->texts[r->deployment->id];
+    const struct deployment_texts *texts = &r->snapshot->shared->texts[d->id];
     size_t room = 160 + texts->start.n + path.n + texts->upstream.n + r->forwarded.n + r->accept.n +
                   r->traceparent_out.n + r->tracestate.n + r->record.request_id.n;
     char *head = arena_alloc(&r->arena, room), *at = head;
@@ -51,42 +33,66 @@ static struct str build_head(struct request *r, struct str path, size_t body_byt
     return (struct str){head, (size_t)(at - head)};
 }
 
-/* A client may set the time-out of its own request (x-litellm-timeout, seconds): shorter or longer, as with LiteLLM. */
+/* A client may set the time-out of its own request (x-litellm-timeout, "timeout" in the body; seconds): shorter or longer, as with LiteLLM. */
 static int64_t asked_timeout_ms(const struct request *r, enum h1_field field, int64_t configured_ms)
 {
     double seconds;
-    if (!str_to_f64(h1_get(r->http->head, field), &seconds) || seconds <= 0 || seconds > 86400)
+    if (!str_to_f64(h1_get(r->http->head, field), &seconds))
+        seconds = r->asked_timeout_s;
+    if (!(seconds > 0 && seconds <= 86400))
         return configured_ms;
     return MAX((int64_t)(seconds * 1000), 1);
 }
 
+/* How long it may take to connect is the client's (http/client.h) limit; here: until the answer begins, between its pieces, and as a whole. */
+static void set_timeouts(struct attempt *a)
+{
+    struct request *r = a->request;
+    const struct deployment *d = a->deployment;
+    const struct routing *routing = &r->config->routing;
+    int64_t timeout_ms = asked_timeout_ms(r, H1_X_LITELLM_TIMEOUT, d->timeout_ms);
+    if (!r->stream) {
+        a->exchange.answer_timeout_ms = a->exchange.silence_timeout_ms =
+            a->exchange.total_timeout_ms = timeout_ms;
+        return;
+    }
+    int64_t stream_ms = asked_timeout_ms(r, H1_X_LITELLM_STREAM_TIMEOUT, d->stream_timeout_ms);
+    int64_t wait_ms = stream_ms > 0 ? stream_ms : timeout_ms;
+    int64_t first_ms = routing->first_token_timeout_ms, silence_ms = routing->silence_timeout_ms;
+    first_ms = first_ms > 0 ? first_ms : wait_ms;
+    a->exchange.answer_timeout_ms = first_ms;
+    a->exchange.silence_timeout_ms = silence_ms > 0 ? silence_ms : wait_ms;
+    a->exchange.total_timeout_ms = routing->stream_total_timeout_ms;
+    if (first_ms > 0)
+        timer_set(r->worker->loop, &a->timer, a->chosen_ns + (uint64_t)first_ms * NS_PER_MS);
+}
+
+void upstream_send(struct attempt *a)
+{
+    struct request *r = a->request;
+    const struct deployment *d = a->deployment;
+    const struct dialect_ops *dialect = provider_dialect(d->provider->dialect);
+    struct iovec layout[DIALECT_PIECES_MAX];
+    size_t body_bytes;
+    int count = dialect->body(r, a->upstream_model, layout, &body_bytes);
+    a->pieces = arena_alloc(&r->arena, (size_t)(count + 1) * sizeof *a->pieces);
+    memcpy(a->pieces + 1, layout, (size_t)count * sizeof *layout);
+    struct str head = build_head(r, d, dialect->path(r), body_bytes);
+    a->pieces[0] = (struct iovec){(char *)head.p, head.n};
+    a->exchange = attempt_callbacks;
+    a->exchange.target = &r->snapshot->shared->targets[d->target];
+    a->exchange.target_index = d->target;
+    a->exchange.pieces = a->pieces;
+    a->exchange.piece_count = count + 1;
+    set_timeouts(a);
+    attempt_start(a);
+}
+
 enum step_result upstream_run(struct request *r)
 {
-    const struct deployment *d = r->deployment;
-    const struct dialect_ops *dialect = provider_dialect(d->provider->dialect);
-    size_t body_bytes;
-    int body_pieces = dialect->body(r, r->pieces + 1, &body_bytes);
-    ENSURE(body_pieces + 1 <= (int)COUNT(r->pieces));
-    struct str head = build_head(r, dialect->path(r), body_bytes);
-    r->pieces[0] = (struct iovec){(char *)head.p, head.n};
-    int64_t timeout_ms = asked_timeout_ms(r, H1_X_LITELLM_TIMEOUT, d->timeout_ms);
-    int64_t stream_ms = asked_timeout_ms(r, H1_X_LITELLM_STREAM_TIMEOUT, d->stream_timeout_ms);
-    int64_t wait_ms = r->stream && stream_ms > 0 ? stream_ms : timeout_ms;
-    r->exchange = (struct http_exchange){
-        .target = &r->snapshot->shared->targets[d->target],
-        .target_index = d->target,
-        .pieces = r->pieces,
-        .piece_count = body_pieces + 1,
-        .answer_timeout_ms = wait_ms,
-        .silence_timeout_ms = wait_ms,
-        .total_timeout_ms = r->stream ? 0 : timeout_ms,
-        .on_head = on_head,
-        .on_body = on_body,
-        .on_done = on_done,
-        .on_fail = on_fail,
-    };
-    r->record.attempts = 1;
+    upstream_send(r->attempt);
+    if (r->record.attempts == 1)
+        hedge_arm(r);
     r->step = STEP_RELAY; /* what comes next comes from there */
-    http_send(r->snapshot->client, &r->exchange);
     return STEP_WAIT;
 }

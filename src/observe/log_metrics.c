@@ -200,11 +200,13 @@ static void complete_output_time(struct record *r)
         r->output_us = llround(us);
 }
 
-static void take_request(struct log_metrics *lm, const struct logline *l)
+/* A request, or an attempt that was not its request's last. */
+static void take_record(struct log_metrics *lm, const struct logline *l, bool attempt)
 {
     struct record r;
     enum log_outcome outcome = log_outcome_of(l);
     record_init(&r);
+    r.event = attempt ? STR("attempt") : STR("request");
     set_labels(lm, &r, l);
     set_numbers(&r, l);
     look_up(lm, &r);
@@ -217,7 +219,7 @@ static void take_request(struct log_metrics *lm, const struct logline *l)
         complete_litellm(&r, outcome);
     complete_output_time(&r);
     metrics_record_named(lm->metrics, 0, &r);
-    lm->stats.requests++;
+    lm->stats.requests += !attempt;
 }
 
 /* ---- lines ---- */
@@ -235,8 +237,9 @@ void log_metrics_take(struct log_metrics *lm, const struct logline *l, struct st
     count_line(lm, line);
     if (event == LOG_EVENT_GAP && l->found & LOG_BIT(dropped))
         lm->stats.dropped += (uint64_t)l->r.dropped;
-    if (event == LOG_EVENT_REQUEST && log_is_within(l, lm->since_us, INT64_MAX))
-        take_request(lm, l);
+    bool counts = event == LOG_EVENT_REQUEST || event == LOG_EVENT_ATTEMPT;
+    if (counts && log_is_within(l, lm->since_us, INT64_MAX))
+        take_record(lm, l, event == LOG_EVENT_ATTEMPT);
     else if (event == LOG_EVENT_REQUEST)
         lm->stats.older++;
     if (stamped)

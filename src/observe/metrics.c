@@ -55,6 +55,8 @@ static uint8_t traits_of(const struct record *r, bool deployed)
         traits |= TRAIT_DEPLOYED;
     if (r->stream == 1)
         traits |= TRAIT_STREAM;
+    if (str_eq(r->event, STR("attempt")))
+        traits |= TRAIT_ATTEMPT;
     return traits;
 }
 
@@ -476,7 +478,7 @@ static inline void add_record(const struct metrics *m, struct shard *s, struct k
     add_times(m, c, r);
     add_exemplar(m, c, r);
     __atomic_store_n(&c->last_real_us, r->timestamp, __ATOMIC_RELAXED);
-    if (r->error_code != ERR_NONE)
+    if (r->error_code != ERR_NONE && !(k->outcome.traits & TRAIT_ATTEMPT))
         COUNTER_ADD(s->errors[r->error_code], 1);
 }
 
@@ -615,6 +617,8 @@ void metrics_totals(const struct metrics *m, struct metrics_totals *out)
         const struct shard *s = &m->shards[i];
         for (size_t k = 0, n = shard_cell_count(s); k < n; k++) {
             const struct cell *c = shard_cell(m, s, k);
+            if (c->outcome.traits & TRAIT_ATTEMPT)
+                continue;
             uint64_t requests = COUNTER_GET(c->numbers[NUMBER_REQUESTS]);
             out->requests += requests;
             out->successes += c->outcome.traits & TRAIT_SUCCESS ? requests : 0;

@@ -63,6 +63,8 @@ enum {
     TRAIT_EXPECTED = 8, /* a failure that has not happened yet, for families to show as 0 */
     TRAIT_DEPLOYED = 16,
     TRAIT_STREAM = 32,
+    TRAIT_ATTEMPT =
+        128, /* not a request: an attempt of one that went on to another (event "attempt") */
     TRAIT_UNKNOWN = 64, /* read from a log whose line does not say how the request ended */
 };
 

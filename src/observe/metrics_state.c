@@ -135,7 +135,8 @@ static bool get_status(struct str *from, uint16_t *out)
 /* One outcome, and what else there is: as many sets as there is room for past the budget (metrics.c). */
 static bool are_traits(uint64_t traits)
 {
-    uint64_t outcome = traits & TRAITS_OF_OUTCOME, more = TRAIT_DEPLOYED | TRAIT_STREAM;
+    uint64_t outcome = traits & TRAITS_OF_OUTCOME,
+             more = TRAIT_DEPLOYED | TRAIT_STREAM | TRAIT_ATTEMPT;
     return outcome && !(outcome & (outcome - 1)) && !(traits & ~(outcome | more));
 }
 

@@ -87,6 +87,7 @@ enum {
     EXPECTED = TRAIT_EXPECTED,
     DEPLOYED = TRAIT_DEPLOYED,
     STREAM = TRAIT_STREAM,
+    ATTEMPTS = TRAIT_ATTEMPT,
     OUTCOMES = ANY | EXPECTED,
     /* Histograms are large: without this a series appears with its first observation. */
     HISTOGRAM_ZEROS = 256,
@@ -271,6 +272,8 @@ static void sample(struct scrape *s, const struct family *f, struct str labels, 
 static bool takes(const struct source *source, const struct cell *c)
 {
     unsigned must = source->cells & (DEPLOYED | STREAM);
+    if (c->outcome.traits & ATTEMPTS & ~source->cells)
+        return false;
     return c->outcome.traits & source->cells & OUTCOMES && (c->outcome.traits & must) == must;
 }
 

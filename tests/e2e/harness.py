@@ -132,6 +132,8 @@ class Gateway(Process):
         own.setdefault("port", 0)
         own.setdefault("host", "127.0.0.1")
         own.setdefault("workers", 2)
+        if "router_settings" not in self.settings:  # one request, one attempt: a test that wants more says so
+            self.settings["router_settings"] = {"num_retries": 0, "disable_cooldowns": True}
         self.log_path = folder / log_file if log_file else None
         if log_file:
             logging = self.settings.setdefault("litellm_settings", {}).setdefault("logging", {})

@@ -48,7 +48,7 @@ def test_an_error_in_a_good_status_is_a_failure(weir, upstream):
     u = upstream(lambda c: (c.asked(), c.reply({"error": {"message": "no \u20ac left " + "x" * 200, "type": "quota"}})))
     w = weir(config(model("m", u.base)))
     answer = w.chat("m")
-    assert answer.status == 200 and answer.error["type"] == "quota"
+    assert answer.status == 502 and answer.error["type"] == "quota"
     record = w.record()
     assert (record["status"], record["error"]["type"]) == ("failure", "upstream_error")
     assert record["error"]["message"] == "no \u20ac left " + "x" * 200

@@ -67,6 +67,9 @@ def test_cut_at_every_byte(weir, upstream, asks, framing):
     w = weir(config(model("m", upstream(script).base)))
     for at in cuts:
         answer = w.chat("m", stream=True, **asks)
+        if answer.status == 502:  # nothing of the first event had been passed on
+            assert at < len(FRAMES[0]) and answer.error["code"] == "502"
+            continue
         assert answer.complete == (at >= done_at), body[:at]
         if at < done_at:
             assert "[DONE]" not in answer.events

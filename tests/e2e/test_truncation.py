@@ -19,6 +19,13 @@ def cut_inside_a_chunk(c):
     c.send(f"{len(FRAME):x}\r\n{FRAME[:20]}")
 
 
+def cut_inside_a_later_chunk(c):
+    c.asked()
+    c.begin_stream()
+    c.send_chunk(FRAME)
+    c.send(f"{len(FRAME):x}\r\n{FRAME[:20]}")
+
+
 def ends_without_done(c):
     c.asked()
     c.begin_stream()
@@ -31,7 +38,17 @@ def closes_an_unframed_stream(c):
     c.send("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n" + FRAME)
 
 
-@pytest.mark.parametrize("script", [cut_before_the_end, cut_inside_a_chunk, ends_without_done, closes_an_unframed_stream],
+@pytest.mark.parametrize("asks_usage", [False, True])
+def test_a_stream_cut_in_its_first_event_is_a_clean_502(weir, upstream, asks_usage):
+    w = weir(config(model("m", upstream(cut_inside_a_chunk).base)))
+    more = {"stream_options": {"include_usage": True}} if asks_usage else {}
+    answer = w.chat("m", stream=True, **more)
+    assert answer.status == 502 and answer.error["code"] == "502"
+    record = w.record()
+    assert (record["status"], record["error"]["type"]) == ("failure", "upstream_truncated")
+
+
+@pytest.mark.parametrize("script", [cut_before_the_end, cut_inside_a_later_chunk, ends_without_done, closes_an_unframed_stream],
                          ids=lambda s: s.__name__)
 @pytest.mark.parametrize("asks_usage", [False, True])
 def test_streams(weir, upstream, script, asks_usage):
