@@ -43,7 +43,7 @@ struct tier {
     int count;
     uint64_t memo;            /* the members among the group's first 64 */
     double lowest_us;         /* latency; infinite: nothing measured */
-    double weight, in_flight; /* sums */
+    double weight, in_flight; /* sums; 0: all are weightless */
 };
 
 struct place {
@@ -219,38 +219,41 @@ static double by_cost(const struct chooser *c, const struct tier *t, const struc
     return (input >= 0 ? input : UNKNOWN_COST) + (output >= 0 ? output : UNKNOWN_COST);
 }
 
-/* µs: of a stream the time to its 100th token, of a plain answer the time per token. Negative: not measured, or too long ago. */
+static bool is_half_open(const struct chooser *c, const struct deployment *d)
+{
+    return fleet_rest(state_of(c, d), c->q->now_ns) == REST_HALF_OPEN;
+}
+
+/* µs: of a stream the time to its 100th token, of a plain answer the time per token. Negative: not measured, too long ago, or before a rest. */
 static double latency_us(const struct chooser *c, const struct deployment *d)
 {
     const struct deployment_state *s = state_of(c, d);
     uint64_t measured_ns = c->q->stream ? LOAD(s->measured_ns) : LOAD(s->plain_measured_ns);
-    uint64_t fresh_ns = (uint64_t)c->q->routing->latency_ttl_ms * NS_PER_MS;
-    if (!measured_ns || (c->q->now_ns > measured_ns && c->q->now_ns - measured_ns > fresh_ns))
+    uint64_t stale_ns = measured_ns + (uint64_t)c->q->routing->latency_ttl_ms * NS_PER_MS;
+    if (!measured_ns || c->q->now_ns > stale_ns || is_half_open(c, d))
         return -1;
     if (!c->q->stream)
         return (double)LOAD(s->plain_token_us);
     return (double)LOAD(s->ttft_us) + EXPECTED_TOKENS * (double)LOAD(s->token_us);
 }
 
-/* An unmeasured one comes first, with one request at a time: its first answer may be slow in coming. */
-static bool explores(const struct chooser *c, const struct deployment *d)
+/* An unmeasured one comes first, but with one request at a time, since it may be slow; and not at once after it failed. */
+static bool may_explore(const struct chooser *c, const struct deployment *d)
 {
     const struct deployment_state *s = state_of(c, d);
     uint64_t failed_ns = LOAD(s->last_failure_ns);
-    bool failed_lately = failed_ns > LOAD(s->last_success_ns) &&
-                         c->q->now_ns < failed_ns + EXPLORE_AGAIN_NS &&
-                         fleet_rest(s, c->q->now_ns) == REST_NOT;
-    return LOAD(s->in_flight) == 0 && !failed_lately;
+    bool failed_lately =
+        failed_ns > LOAD(s->last_success_ns) && c->q->now_ns < failed_ns + EXPLORE_AGAIN_NS;
+    return LOAD(s->in_flight) == 0 && (!failed_lately || is_half_open(c, d));
 }
 
 static double by_latency(const struct chooser *c, const struct tier *t, const struct deployment *d)
 {
-    double us = latency_us(c, d), in_flight = LOAD(state_of(c, d)->in_flight);
-    if (isinf(t->lowest_us)) /* nothing is known of any: spread */
-        return in_flight;
-    bool half_open = fleet_rest(state_of(c, d), c->q->now_ns) == REST_HALF_OPEN;
-    if (us < 0 || half_open)
-        return explores(c, d) ? -1 : INFINITY;
+    if (isinf(t->lowest_us)) /* nothing is known of any */
+        return by_in_flight(c, t, d);
+    double us = latency_us(c, d);
+    if (us < 0)
+        return may_explore(c, d) ? -1 : INFINITY;
     return us <= t->lowest_us * (1 + c->q->routing->lowest_latency_buffer) ? 0 : us;
 }
 
@@ -267,7 +270,7 @@ static score_fn *const scores[] = {
 /* A session with many requests at once, or a beginning that all prompts have in common, must not bury one deployment while others idle. */
 static bool is_crowded(const struct chooser *c, const struct tier *t, const struct deployment *d)
 {
-    double share = t->in_flight * weight_of(c, d) / t->weight;
+    double share = t->in_flight * (t->weight > 0 ? weight_of(c, d) / t->weight : 1.0 / t->count);
     return LOAD(state_of(c, d)->in_flight) >= CROWD_SLACK + CROWD_SHARE * share;
 }
 
@@ -299,7 +302,7 @@ static void add_member(const struct chooser *c, struct tier *t, const struct dep
     t->count++;
     t->memo |= at < MEMO_BITS ? (uint64_t)1 << at : 0;
     t->lowest_us = us >= 0 ? MIN(us, t->lowest_us) : t->lowest_us;
-    t->weight += weight_of(c, d);
+    t->weight += is_weightless(c, d) ? 0 : weight_of(c, d);
     t->in_flight += LOAD(state_of(c, d)->in_flight);
 }
 
@@ -407,26 +410,26 @@ struct choice choose_deployment(const struct choice_request *q)
 size_t choice_problem(const struct choice *c, struct str model, char out[CHOICE_PROBLEM_BYTES])
 {
     const struct {
-        int count;
         const char *what;
-    } parts[] = {{c->resting, "rest after failures"},
-                 {c->full, "are at their limit"},
-                 {c->too_long, "take shorter prompts only"},
-                 {c->other_tags, "have other tags"}};
+        int count;
+    } causes[] = {{"resting after failures", c->resting},
+                  {"at a limit", c->full},
+                  {"prompt too long for", c->too_long},
+                  {"other tags", c->other_tags}};
     struct str name = {model.p, MIN(model.n, 64)};
-    int n = snprintf(out, CHOICE_PROBLEM_BYTES, "No deployments available for selected model");
+    char *at = out, *end = out + CHOICE_PROBLEM_BYTES; /* has room for the longest */
+    at += snprintf(at, (size_t)(end - at), "No deployments available for selected model");
     if (c->wait_ns)
-        n += snprintf(out + n, CHOICE_PROBLEM_BYTES - (size_t)n, ", Try again in %llu seconds",
-                      (unsigned long long)((c->wait_ns + NS_PER_S - 1) / NS_PER_S));
-    n += snprintf(out + n, CHOICE_PROBLEM_BYTES - (size_t)n, ". Passed model=%.*s.", STR_ARG(name));
-    const char *between = " Of its deployments, ";
-    for (size_t i = 0; i < COUNT(parts); i++) {
-        if (!parts[i].count)
+        at += snprintf(at, (size_t)(end - at), ", Try again in %llu seconds",
+                       (unsigned long long)((c->wait_ns + NS_PER_S - 1) / NS_PER_S));
+    at += snprintf(at, (size_t)(end - at), ". Passed model=%.*s. Its deployments: ", STR_ARG(name));
+    const char *between = "";
+    for (size_t i = 0; i < COUNT(causes); i++) {
+        if (!causes[i].count)
             continue;
-        n += snprintf(out + n, CHOICE_PROBLEM_BYTES - (size_t)n, "%s%d %s", between, parts[i].count,
-                      parts[i].what);
+        at +=
+            snprintf(at, (size_t)(end - at), "%s%s: %d", between, causes[i].what, causes[i].count);
         between = ", ";
     }
-    n += snprintf(out + n, CHOICE_PROBLEM_BYTES - (size_t)n, ".");
-    return (size_t)n;
+    return (size_t)(at - out);
 }

@@ -43,6 +43,6 @@ struct choice {
 /* [any] */
 struct choice choose_deployment(const struct choice_request *q);
 
-#define CHOICE_PROBLEM_BYTES 320
+#define CHOICE_PROBLEM_BYTES 400
 /* A sentence for the client about a choice without a deployment; `model` is the name asked for. Returns its bytes, no NUL. [any] */
 size_t choice_problem(const struct choice *c, struct str model, char out[CHOICE_PROBLEM_BYTES]);

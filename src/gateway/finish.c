@@ -124,8 +124,9 @@ static void tell_fleet(struct request *r)
     int64_t token_us = -1;
     if (r->first_token_ns && rec->completion_tokens > 1 && rec->output_us > 0)
         token_us = rec->output_us / (rec->completion_tokens - 1);
-    else if (!r->counted_stream && rec->completion_tokens > 0)
-        token_us = us_between(a->chosen_ns, a->exchange.last_ns) / rec->completion_tokens;
+    else if (!r->counted_stream)
+        token_us =
+            us_between(a->chosen_ns, a->exchange.last_ns) / MAX(rec->completion_tokens, (int64_t)1);
     fleet_succeeded(a->state, r->counted_stream ? first_us : -1, token_us,
                     loop_now_ns(r->worker->loop));
     hedge_measure(r, first_us);

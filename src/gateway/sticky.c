@@ -3,20 +3,20 @@
  * A provider's prompt cache holds beginnings of prompts, so what belongs together is what begins alike and goes on. Of a chat that is all up to
  * the first user message: the system prompt alone would send everybody who shares it to one deployment, and what comes later changes with each
  * turn. Of each message its role and its texts are hashed, not its bytes: clients that mark a cache's breakpoint (cache_control) move the mark as
- * the chat grows, and turn a plain string into a part for it. Long texts count by their beginning and their length. */
+ * the chat grows, and turn a plain string into a part for it. A prompt so long that its first user message is not among the bytes looked
+ * at counts by those alone. */
 #include "gateway/sticky.h"
 
 #include "base/json_view.h"
 
 #define MESSAGES_MAX     16
 #define PARTS_MAX        16
-#define TEXT_BYTES       1024
 #define PROMPT_MIN_BYTES 1024 /* `prompt` has no turns: a shorter one has no beginning to share */
 
 static uint64_t mix_in(uint64_t hash, struct str bytes)
 {
-    uint64_t of_text[] = {hash, bytes.n, str_hash((struct str){bytes.p, MIN(bytes.n, TEXT_BYTES)})};
-    return str_hash((struct str){(const char *)of_text, sizeof of_text});
+    uint64_t pair[] = {hash, str_hash(bytes)};
+    return str_hash((struct str){(const char *)pair, sizeof pair});
 }
 
 /* A string's bytes as they stand, escapes included. */
@@ -32,7 +32,7 @@ static uint64_t mix_in_part(uint64_t hash, struct str part)
     if (str_eq(type, STR("\"text\"")))
         text = inside(json_view_member(part, STR("text")));
     else
-        text = json_view_member(part, (struct str){inside(type).p, inside(type).n});
+        text = json_view_member(part, inside(type));
     return mix_in(hash, text);
 }
 
@@ -46,7 +46,7 @@ static uint64_t mix_in_content(uint64_t hash, struct str content)
     return hash;
 }
 
-static uint64_t of_messages(struct str messages)
+static uint64_t of_messages(struct str messages, bool cut)
 {
     uint64_t hash = 1;
     struct str message;
@@ -56,15 +56,15 @@ static uint64_t of_messages(struct str messages)
         user = str_eq(role, STR("\"user\""));
         hash = mix_in_content(mix_in(hash, role), json_view_member(message, STR("content")));
     }
-    return user ? hash : 0;
+    return user || cut ? hash : 0;
 }
 
-static uint64_t of_prompt(struct str prompt)
+static uint64_t of_prompt(struct str prompt, bool cut)
 {
     if (json_view_is(prompt, '[')) {
         struct str first = json_view_element(prompt, 0);
         if (json_view_is(first, '{'))
-            return of_messages(prompt);
+            return of_messages(prompt, cut);
     }
     return prompt.n >= PROMPT_MIN_BYTES ? str_hash((struct str){prompt.p, PROMPT_MIN_BYTES}) : 0;
 }
@@ -73,5 +73,6 @@ uint64_t sticky_hash(struct str session, struct str prompt)
 {
     if (session.n)
         return MAX(str_hash(session), 1u);
-    return of_prompt((struct str){prompt.p, MIN(prompt.n, STICKY_PROMPT_BYTES)});
+    return of_prompt((struct str){prompt.p, MIN(prompt.n, STICKY_PROMPT_BYTES)},
+                     prompt.n > STICKY_PROMPT_BYTES);
 }
