@@ -3,10 +3,11 @@
  *   config_load / config_check
  *     config_tree (config_file.c)      file, includes, environment -> tree with places
  *     loader_apply (here)              a section's keys through its table of directives
- *     model_list_build (model_list.c)  deployments, groups, aliases, targets
+ *     model_list_build (model_list.c)  deployments, groups, targets; names (model_names.c)
+ *     routing_check (routing.c)        fallbacks that lead nowhere
  *
  * Loading does not stop at an error but notes it and goes on, so one run of a check names them all; config_load then gives the first
- * one and frees the rest. Everything of a snapshot lies in its arena but the two maps, and is freed with the last reference, which
+ * one and frees the rest. Everything of a snapshot lies in its arena but the maps, and is freed with the last reference, which
  * may be put by any thread. */
 #include "config/config.h"
 
@@ -270,11 +271,13 @@ static struct config *new_config(const struct config_options *o)
     struct config *c = mem_alloc(sizeof *c);
     arena_init(&c->arena, NULL, 0);
     map_init(&c->group_by_name);
-    map_init(&c->alias_by_name);
+    map_init(&c->names);
+    map_init(&c->upstream_names);
     c->references = 1;
     c->loaded_real_us = clock_real_us();
     c->path = arena_str(&c->arena, str_from(o->path ? o->path : ""));
     c->request_timeout_ms = c->router_timeout_ms = c->router_stream_timeout_ms = -1;
+    routing_init(&c->routing);
     /* Texts without a default are empty, and end in a NUL as all others do. */
     struct str *const texts[] = {&c->master_key,   &c->key_header, &c->tls_cert_file,
                                  &c->tls_key_file, &c->ca_file,    &c->log_ring_dir,
@@ -350,14 +353,8 @@ void config_put(struct config *c)
     if (__atomic_sub_fetch(&c->references, 1, __ATOMIC_ACQ_REL) > 0)
         return;
     map_fini(&c->group_by_name);
-    map_fini(&c->alias_by_name);
+    map_fini(&c->names);
+    map_fini(&c->upstream_names);
     arena_fini(&c->arena);
     mem_free(c);
-}
-
-const struct model_group *config_group(const struct config *c, struct str model,
-                                       struct str *matched)
-{
-    const struct str *target = map_get(&c->alias_by_name, model);
-    return model_list_group(c, target ? *target : model, matched);
 }

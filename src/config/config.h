@@ -71,6 +71,12 @@ struct model_group {
     double weight_total; /* simple-shuffle: sum of the weights in use, 0: uniform */
 };
 
+/* What a name leads to. */
+struct model_ref {
+    const struct model_group *group;
+    struct str matched; /* what '*' of the group's name stands for, or STR_NONE */
+};
+
 struct config_note { /* what the loader has to say: errors and warnings */
     bool is_error;
     int line, column; /* 0: no place in a file */
@@ -86,8 +92,12 @@ struct config {
     uint32_t deployment_count, target_count;
     struct model_group *groups; /* in the file's order, exact ones first */
     uint32_t group_count;
-    struct map group_by_name; /* exact names */
-    struct map alias_by_name; /* model_group_alias: name to struct str, the model it stands for */
+    uint32_t exact_count;          /* how many of them are no patterns */
+    uint32_t catch_all;            /* index of the first that is but "*"; group_count: none */
+    struct map group_by_name;      /* model_names: struct model_group */
+    struct map names;              /* struct model_ref by deployment's id, alias, model_name */
+    struct map upstream_names;     /* the same by litellm_params.model, asked behind the patterns */
+    struct model_ref unknown_name; /* where all others lead (default_fallbacks), or .group NULL */
     struct str *
         model_names; /* what /v1/models lists: groups, then aliases that are not hidden; sorted as in the file */
     uint32_t model_name_count;
@@ -167,8 +177,9 @@ int config_check(const struct config_options *o, struct arena *a, struct config_
 void config_get(struct config *c); /* one more reference [any] */
 void config_put(struct config *c); /* frees the snapshot with the last one [any] */
 
-/* Resolves a model name as LiteLLM: exact, alias, then wildcard (longest literal part first). NULL: unknown. `matched` (may be NULL)
- * gets what '*' stood for. [any] */
+/* Resolves a model name as LiteLLM: id of a deployment, alias, exact, pattern (longest literal part first), "*", litellm_params.model, first
+ * default fallback: see model_names.c. NULL: unknown. `matched` (may be NULL) gets what '*' stood for. A group with .wildcard is one
+ * that strangers' names lead to: such a name is never a label. [any] */
 const struct model_group *config_group(const struct config *c, struct str model,
                                        struct str *matched);
 /* "http://host:1234/v1" and "unix:/path" (with "http+unix://" too). */

@@ -87,8 +87,8 @@ static const struct directive params_rows[] = {
     NODE("organization", D_ANY, "OpenAI organization, sent as a header; a list makes one deployment of each."),
     NODE("extra_headers", D_MAP, "Header fields added to every request to this deployment."),
     ENTRY("weight", D_F64, weight, .min = 0, .max = 1000000000, .help = "Share of the load among entries of this name, if the first of them has one."),
-    ENTRY("rpm", D_F64, rpm, .min = 0, .max = 1000000000000, .help = "Requests per minute; serves as weight where there is none. Not enforced yet."),
-    ENTRY("tpm", D_F64, tpm, .min = 0, .max = 1000000000000, .help = "Tokens per minute; serves as weight where there is neither weight nor rpm. Not enforced yet."),
+    ENTRY("rpm", D_F64, rpm, .min = 0, .max = 1000000000000, .help = "Requests per minute; serves as weight where there is none. Kept to by the usage-based strategies, and with router_settings.optional_pre_call_checks: [enforce_model_rate_limits]."),
+    ENTRY("tpm", D_F64, tpm, .min = 0, .max = 1000000000000, .help = "Tokens per minute; serves as weight where there is neither weight nor rpm. Kept to as rpm is."),
     ENTRY("timeout", D_SECONDS_AS_MS, timeout_ms, .min = 0, .max = 24 * HOUR_S, .help = "Seconds for a whole answer; default: router_settings.timeout, litellm_settings.request_timeout, 600."),
     ENTRY("stream_timeout", D_SECONDS_AS_MS, stream_timeout_ms, .min = 0, .max = 24 * HOUR_S, .help = "Seconds for a stream's first token and between tokens; default: router_settings.stream_timeout, else as timeout."),
     ENTRY("max_parallel_requests", D_INT32, max_parallel_requests, .min = 0, .max = 1000000, .help = "Requests in flight at once; 0: no limit."),
@@ -99,7 +99,7 @@ static const struct directive params_rows[] = {
     ENTRY("num_retries", D_INT32, num_retries, .min = 0, .max = 100, .help = "Attempts after the first, where the first was made here; default: router_settings.num_retries."),
     ENTRY("max_retries", D_INT32, num_retries, .min = 0, .max = 100, .help = "The same as num_retries."),
     ENTRY("cooldown_time", D_SECONDS_AS_MS, cooldown_ms, .min = 0, .max = 24 * HOUR_S, .help = "Seconds this deployment rests after failures; 0: never; default: router_settings.cooldown_time."),
-    NODE("tags", D_LIST, "Tags for router_settings.enable_tag_filtering."),
+    NODE("tags", D_LIST, "Names for router_settings.enable_tag_filtering; \"default\" takes requests without tags."),
     LATER("drop_params", "Leave out parameters that the model does not take."),
     LATER("additional_drop_params", "Further parameters to leave out."),
     LATER("region_name", "Region, for checks before the call."),
@@ -128,7 +128,7 @@ static const struct directive info_rows[] = {
     ENTRY("mode", D_STR, mode, .max = 64, .help = "chat, embedding, completion, image_generation, ..."),
     ENTRY("base_model", D_STR, base_model, .max = 256, .help = "The name to look prices up by."),
     NODE("db_model", D_ANY, "Shown by /model/info."),
-    NODE("max_input_tokens", D_ANY, "Shown by /model/info."),
+    ENTRY("max_input_tokens", D_INT, max_input_tokens, .min = 0, .max = 1000000000000, .help = "Longest prompt; router_settings.enable_pre_call_checks leaves the deployment out for longer ones."),
     NODE("max_output_tokens", D_ANY, "Shown by /model/info."),
     NODE("version", D_ANY, "Shown by /model/info."),
     PRICES(info_price),
@@ -171,7 +171,7 @@ static const struct directive litellm_rows[] = {
     NODE("default_fallbacks", D_LIST, "As router_settings.default_fallbacks, which wins."),
     SET("allowed_fails", D_INT32, routing.allowed_fails, .min = 0, .max = 1000000, .help = "As router_settings.allowed_fails, which wins."),
     LATER("force_ipv4", "Only IPv4."),
-    LATER("model_alias_map", "Aliases of models."),
+    NODE("model_alias_map", D_MAP, "As router_settings.model_group_alias, over which it wins."),
     LATER("forward_traceparent_to_llm_provider", "Pass traceparent on (weir always continues it)."),
     LATER("return_response_headers", "Pass the provider's headers on."),
     LATER("network_mock", "LiteLLM's benchmark mode."),
@@ -237,7 +237,7 @@ static const struct directive router_rows[] = {
     NODE("model_group_alias", D_MAP, "Further names: alias to model, or to {model, hidden}."),
     SET("timeout", D_SECONDS_AS_MS, router_timeout_ms, .min = 0, .max = 24 * HOUR_S, .help = "Seconds for a whole answer, where the deployment does not say."),
     SET("stream_timeout", D_SECONDS_AS_MS, router_stream_timeout_ms, .min = 0, .max = 24 * HOUR_S, .help = "Seconds for a stream's first token and between tokens, where the deployment does not say."),
-    NODE("routing_strategy_args", D_MAP, "latency-based-routing: ttl (seconds a measurement counts), lowest_latency_buffer (share above the lowest within which the choice is random)."),
+    NODE("routing_strategy_args", D_MAP, "Parameters of the strategy: router_settings.routing_strategy_args."),
     LATER("redis_url", "State shared through Redis."),
     LATER("redis_host", "State shared through Redis."),
     LATER("redis_port", "State shared through Redis."),
@@ -253,7 +253,7 @@ static const struct directive router_rows[] = {
     SET("max_fallbacks", D_INT32, routing.max_fallbacks, .def = "5", .min = 0, .max = 100, .help = "Most other models tried for a request."),
     LATER("default_litellm_params", "Defaults for litellm_params."),
     SET("default_max_parallel_requests", D_INT32, routing.default_max_parallel_requests, .def = "0", .min = 0, .max = 1000000, .help = "max_parallel_requests of deployments that do not say; 0: no limit."),
-    NODE("fallbacks", D_LIST, "Other models to try, by model: [{gpt-4o: [claude, llama]}]."),
+    NODE("fallbacks", D_LIST, "Other models to try, by model: [{gpt-4o: [claude, llama]}]; \"*\" for all others."),
     NODE("context_window_fallbacks", D_LIST, "The same, for prompts that are too long for the model."),
     NODE("content_policy_fallbacks", D_LIST, "The same, for content that the provider refused."),
     NODE("default_fallbacks", D_LIST, "Models to try for any other: a list of names."),
@@ -261,13 +261,13 @@ static const struct directive router_rows[] = {
     SET("enable_tag_filtering", D_BOOL, routing.tag_filtering, .def = "false", .help = "Choose among deployments that have the request's tags (x-litellm-tags, metadata.tags)."),
     SET("tag_filtering_match_any", D_BOOL, routing.tags_match_any, .def = "true", .help = "One tag in common is enough; else all of the request's must be there."),
     SET("retry_after", D_SECONDS_AS_MS, routing.retry_after_ms, .def = "0", .min = 0, .max = HOUR_S, .help = "Least seconds before a retry on the same deployment."),
-    NODE("retry_policy", D_MAP, "Retries by kind of error: BadRequestErrorRetries, AuthenticationErrorRetries, TimeoutErrorRetries, RateLimitErrorRetries, ContentPolicyViolationErrorRetries, InternalServerErrorRetries."),
-    NODE("model_group_retry_policy", D_MAP, "The same by model."),
+    NODE("retry_policy", D_MAP, "Retries by kind of error, where num_retries is not meant: router_settings.retry_policy."),
+    NODE("model_group_retry_policy", D_MAP, "The same by model: {gpt-4o: {TimeoutErrorRetries: 1}}; takes the place of retry_policy for it."),
     SET("allowed_fails", D_INT32, routing.allowed_fails, .def = "3", .min = 0, .max = 1000000, .help = "Failures in a row after which one more makes a deployment rest."),
-    NODE("allowed_fails_policy", D_MAP, "The same by kind of error: BadRequestErrorAllowedFails, AuthenticationErrorAllowedFails, TimeoutErrorAllowedFails, RateLimitErrorAllowedFails, ContentPolicyViolationErrorAllowedFails, InternalServerErrorAllowedFails."),
+    NODE("allowed_fails_policy", D_MAP, "The same by kind of error: router_settings.allowed_fails_policy."),
     SET("cooldown_time", D_SECONDS_AS_MS, routing.cooldown_ms, .def = "5", .min = 0, .max = 24 * HOUR_S, .help = "Seconds a failed deployment rests before one request tries it again; 0: never."),
     SET("disable_cooldowns", D_BOOL, routing.disable_cooldowns, .def = "false", .help = "Failed deployments do not rest."),
-    NODE("optional_pre_call_checks", D_LIST, "enforce_model_rate_limits, session_affinity, deployment_affinity, prompt_caching: see docs/routing.md."),
+    NODE("optional_pre_call_checks", D_LIST, "A list: enforce_model_rate_limits (rpm and tpm of deployments), session_affinity, deployment_affinity, prompt_caching (prefix_affinity)."),
     LATER("provider_budget_config", "Budgets by provider."),
     LATER("alerting_config", "Alerts."),
     LATER("assistants_config", "Assistants."),
@@ -276,11 +276,37 @@ static const struct directive router_rows[] = {
     LATER("ignore_invalid_deployments", "Start without deployments that are wrong."),
     LATER("set_verbose", "LiteLLM's debugging."),
     LATER("debug_level", "LiteLLM's debugging."),
-    SET("deployment_affinity_ttl_seconds", D_SECONDS_AS_MS, routing.affinity_ttl_ms, .def = "3600", .min = 1, .max = 30 * 24 * HOUR_S, .help = "How long a session or a prompt's beginning stays at its deployment after its last request."),
+    LATER("deployment_affinity_ttl_seconds", "How long a session stays; weir computes where it goes, and keeps no table that could forget it."),
     LATER("model_group_affinity_config", "Same client, same deployment."),
     SET("enable_health_check_routing", D_BOOL, routing.health_check_routing, .def = "false", .help = "Leave out deployments that the background health check found dead."),
     SET("health_check_staleness_threshold", D_SECONDS_AS_MS, routing.health_check_staleness_ms, .def = "600", .min = 1, .max = 24 * HOUR_S, .help = "Seconds after which a health check counts no more."),
     LATER("health_check_ignore_transient_errors", "Health checks forgive passing errors."),
+};
+
+#define RETRIES(name, class, text) \
+    SET(name "Retries", D_INT32, routing.retry_policy.by_class[class], .min = 0, .max = 100, .help = "Retries after " text)
+#define ALLOWED(name, class, text) \
+    SET(name "AllowedFails", D_INT32, routing.allowed_fails_policy.by_class[class], .min = 0, .max = 1000000, .help = "Allowed in a row: " text)
+#define POLICY(ROW)                                                                                                                      \
+    ROW("BadRequestError", FAILURE_BAD_REQUEST, "400, 422 and other faults of the request: too long a prompt, and refused content where that has no number of its own."), \
+    ROW("NotFoundError", FAILURE_NOT_FOUND, "404."),                                                                                     \
+    ROW("AuthenticationError", FAILURE_AUTHENTICATION, "401 and 403."),                                                                  \
+    ROW("TimeoutError", FAILURE_TIMEOUT, "408, and what weir gave up waiting for."),                                                     \
+    ROW("RateLimitError", FAILURE_RATE_LIMIT, "429."),                                                                                   \
+    ROW("ContentPolicyViolationError", FAILURE_CONTENT_POLICY, "content that the provider refused."),                                    \
+    ROW("InternalServerError", FAILURE_SERVER, "5xx, and connections refused or broken.")
+
+static const struct directive retry_policy_rows[] = {POLICY(RETRIES)};
+static const struct directive allowed_fails_rows[] = {
+    POLICY(ALLOWED),
+    LATER("ServiceUnavailableErrorAllowedFails", "503 by itself; it counts as InternalServerError."),
+    LATER("BadGatewayErrorAllowedFails", "502 by itself; it counts as InternalServerError."),
+};
+
+static const struct directive strategy_args_rows[] = {
+    SET("ttl", D_SECONDS_AS_MS, routing.latency_ttl_ms, .def = "3600", .min = 1, .max = 30 * 24 * HOUR_S, .help = "latency-based-routing: seconds after which a measurement counts no more."),
+    SET("lowest_latency_buffer", D_F64, routing.lowest_latency_buffer, .def = "0", .min = 0, .max = 100, .help = "latency-based-routing: who is slower than the fastest by no more than this share of its time is as good."),
+    LATER("max_latency_list_size", "LiteLLM's last measurements; weir keeps decayed means."),
 };
 
 static const struct directive general_rows[] = {
@@ -367,6 +393,8 @@ static const struct directive weir_rows[] = {
     SET("log_body_bytes", D_BYTES, log_body_bytes, .def = "4096", .min = 0, .max = 1048576, .help = "Most bytes of a body in a log line; the rest is cut and marked."),
     SET("log_ring_bytes", D_BYTES, log_ring_bytes, .def = "4194304", .min = 65536, .max = 1073741824, .restart = true, .help = "Log ring of each worker: records wait here for the writer, and outlive a crash."),
     SET("log_ring_dir", D_STR, log_ring_dir, .max = 4096, .restart = true, .help = "Folder of the log rings; \"\": chosen by itself."),
+    SET("session_affinity", D_BOOL, routing.session_affinity, .def = "true", .help = "Requests of one session stay at one deployment while it is in rotation."),
+    SET("prefix_affinity", D_BOOL, routing.prefix_affinity, .def = "false", .help = "So do requests without a session that begin with the same prompt, for the provider's prompt cache."),
     SET("first_token_timeout_ms", D_MS, routing.first_token_timeout_ms, .def = "0", .min = 0, .max = DAY_MS, .help = "Streams: time from request sent to first token; 0: as stream_timeout."),
     SET("silence_timeout_ms", D_MS, routing.silence_timeout_ms, .def = "0", .min = 0, .max = DAY_MS, .help = "Streams: longest silence after the first token; 0: as stream_timeout."),
     SET("stream_total_timeout_ms", D_MS, routing.stream_total_timeout_ms, .def = "0", .min = 0, .max = DAY_MS, .help = "Streams: time for the whole of one; 0: no limit."),
@@ -389,6 +417,9 @@ const struct directive_section directive_sections[] = {
     SECTION("litellm_settings.logging", IN_CONFIG, logging_rows, "The request log. A stock LiteLLM accepts this block and does nothing with it."),
     SECTION("litellm_settings.tracing", IN_CONFIG, tracing_rows, "Request ids and traces. A stock LiteLLM accepts this block and does nothing with it."),
     SECTION("router_settings", IN_CONFIG, router_rows, "Choosing among deployments."),
+    SECTION("router_settings.routing_strategy_args", IN_CONFIG, strategy_args_rows, "Parameters of the strategy."),
+    SECTION("router_settings.retry_policy", IN_CONFIG, retry_policy_rows, "Retries by kind of error; for one that is not named, num_retries. model_group_retry_policy has these keys for each model."),
+    SECTION("router_settings.allowed_fails_policy", IN_CONFIG, allowed_fails_rows, "Failures of a kind, in a row, after which one more makes a deployment rest; for one that is not named, allowed_fails."),
     SECTION("general_settings", IN_CONFIG, general_rows, "The gateway itself: keys and limits."),
     SECTION("weir_settings", IN_CONFIG, weir_rows, "What LiteLLM has no setting for. A stock LiteLLM ignores this section."),
 };

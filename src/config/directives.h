@@ -46,8 +46,9 @@ struct model_entry {
     double weight, rpm, tpm;               /* negative: not given */
     int64_t timeout_ms, stream_timeout_ms; /* negative: not given */
     int max_parallel_requests;
-    int order, num_retries; /* num_retries negative: not given */
-    int64_t cooldown_ms;    /* negative: not given */
+    int order, num_retries;   /* num_retries negative: not given */
+    int64_t cooldown_ms;      /* negative: not given */
+    int64_t max_input_tokens; /* model_info; negative: not given */
     bool ssl_verify;
     struct price price;
     /* model_info */

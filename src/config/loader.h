@@ -1,4 +1,4 @@
-/* loader.h -- what the files that make a snapshot share: config.c (the whole), config_file.c (text to tree), model_list.c. [control] */
+/* loader.h -- what the files that make a snapshot share: config.c (the whole), config_file.c (text to tree), routing.c, model_*.c. [control] */
 #pragma once
 
 #include "config/config.h"
@@ -54,8 +54,17 @@ void model_entry_add(struct loader *l, struct yaml_node *item);
 void model_entry_add_builtin(struct loader *l, struct str name, struct str mode);
 size_t model_entry_deployments(struct yaml_node *item); /* at most how many */
 
-/* model_list.c: deployments, groups, aliases, targets. */
+/* model_list.c: deployments, groups, targets. */
 void model_list_build(struct loader *l, struct yaml_node *root);
-/* Without aliases: exact, then wildcard. */
-const struct model_group *model_list_group(const struct config *c, struct str model,
-                                           struct str *matched);
+/* Groups the deployments by a name that each has (STR_NONE: in none), in the order of the first of each; a group has those of its first one's model_name
+ * only, and bears that. Returns how many. */
+typedef struct str model_list_name_of(const struct deployment *d);
+uint32_t model_list_collect(struct loader *l, model_list_name_of *name_of,
+                            struct model_group **groups);
+
+/* model_names.c: aliases, ids, upstream names, what /v1/models lists. Complains of aliases that lead nowhere. */
+void model_names_build(struct loader *l, struct yaml_node *root);
+/* Unknown names lead to where `fallback`, which config_group knows, leads. */
+void model_names_set_default(struct loader *l, struct str fallback);
+/* The listed name that `name` was meant to be, or STR_NONE. */
+struct str model_names_nearest(const struct config *c, struct str name);

@@ -331,7 +331,7 @@ static void set_limits(struct entry *e)
     d->order = w->order;
     d->num_retries = w->num_retries;
     d->cooldown_ms = w->cooldown_ms;
-    d->max_input_tokens = -1;
+    d->max_input_tokens = w->max_input_tokens;
     routing_read_tags(e->loader, param(e, "tags"), d);
     d->ssl_verify = w->ssl_verify;
 }
@@ -496,6 +496,7 @@ static void init_as_written(struct entry *e)
         .stream_timeout_ms = -1,
         .num_retries = -1,
         .cooldown_ms = -1,
+        .max_input_tokens = -1,
         .ssl_verify = e->loader->config->ssl_verify,
         .price = price_unknown(),
         .id = STR(""),

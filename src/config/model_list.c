@@ -1,6 +1,6 @@
-/* model_list.c -- the list as a whole: deployments, the groups that share a name, aliases, connection targets, and finding a group.
+/* model_list.c -- the list as a whole: deployments, the groups that share a name, their weights, connection targets.
  *
- * Called by config.c. Deployments keep the file's order; groups are in the order of their first deployment, names without '*' first,
+ * Called by config.c; which names lead to a group is model_names.c's. Deployments keep the file's order; groups are in the order of their first deployment, names without '*' first,
  * then wildcards, the one with the longest literal part first, which is the order they are tried in.
  *
  * Weights are resolved here, once, as LiteLLM's simple-shuffle does at every request: it looks at the FIRST deployment of a group only. Has that a
@@ -79,141 +79,63 @@ static void set_weights(struct model_group *g)
     }
 }
 
-static void make_groups(struct loader *l)
+uint32_t model_list_collect(struct loader *l, model_list_name_of *name_of,
+                            struct model_group **groups)
 {
     struct config *c = l->config;
     struct map by_name;
+    uint32_t count = 0;
     map_init(&by_name);
-    c->groups = arena_zalloc(l->arena, c->deployment_count * sizeof *c->groups);
+    *groups = arena_zalloc(l->arena, c->deployment_count * sizeof **groups);
     for (uint32_t i = 0; i < c->deployment_count; i++) {
-        struct str name = c->deployments[i].model_name;
+        const struct deployment *d = &c->deployments[i];
+        struct str name = name_of(d);
+        if (!name.n)
+            continue;
         struct model_group *g = map_get(&by_name, name);
         if (!g) {
-            g = &c->groups[c->group_count++];
-            g->name = name;
-            g->wildcard = is_wildcard(name);
+            g = &(*groups)[count++];
+            g->name = d->model_name;
             map_put(&by_name, name, g);
         }
-        g->count++;
+        g->count += str_eq(g->name, d->model_name);
     }
-    for (uint32_t i = 0; i < c->group_count; i++) {
-        c->groups[i].deployments =
-            arena_alloc(l->arena, (size_t)c->groups[i].count * sizeof(void *));
-        c->groups[i].count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct model_group *g = &(*groups)[i];
+        g->deployments = arena_alloc(l->arena, (size_t)g->count * sizeof(void *));
+        g->count = 0;
     }
     for (uint32_t i = 0; i < c->deployment_count; i++) {
-        struct model_group *g = map_get(&by_name, c->deployments[i].model_name);
-        g->deployments[g->count++] = &c->deployments[i];
+        struct deployment *d = &c->deployments[i];
+        struct str name = name_of(d);
+        struct model_group *g = name.n ? map_get(&by_name, name) : NULL;
+        if (g && str_eq(g->name, d->model_name))
+            g->deployments[g->count++] = d;
     }
     map_fini(&by_name);
-    qsort(c->groups, c->group_count, sizeof *c->groups, in_trying_order);
-    for (uint32_t i = 0; i < c->group_count; i++) {
-        set_weights(&c->groups[i]);
-        map_put(&c->group_by_name, c->groups[i].name, &c->groups[i]);
-    }
+    return count;
 }
 
-/* What the first '*' to the last one stand for in `model`; false: no match. */
-static bool match(struct str pattern, struct str model, struct str *matched)
+static struct str public_name(const struct deployment *d)
 {
-    if (!str_glob(pattern, model))
-        return false;
-    size_t head = (size_t)str_find(pattern, '*'), tail = 0;
-    while (pattern.p[pattern.n - 1 - tail] != '*')
-        tail++;
-    *matched = (struct str){model.p + head, model.n - head - tail};
-    return true;
+    return d->model_name;
 }
 
-const struct model_group *model_list_group(const struct config *c, struct str model,
-                                           struct str *matched)
-{
-    struct str ignored;
-    struct str *out = matched ? matched : &ignored;
-    *out = STR_NONE;
-    const struct model_group *g = map_get(&c->group_by_name, model);
-    if (g)
-        return g;
-    for (uint32_t i = c->group_count; i-- > 0 && c->groups[i].wildcard;)
-        g = &c->groups[i]; /* the first of the wildcards */
-    for (; g && g < c->groups + c->group_count; g++)
-        if (match(g->name, model, out))
-            return g;
-    return NULL;
-}
-
-/* ---- aliases and names ---- */
-
-/* The alias's target, or NULL (and a complaint) where the value makes no sense. */
-static struct yaml_node *alias_target(struct loader *l, struct yaml_node *n, bool *hidden)
-{
-    struct yaml_node *target = n->kind == NODE_MAP ? yaml_get(n, "model") : n,
-                     *hide = yaml_get(n, "hidden");
-    *hidden = false;
-    if (hide && !yaml_is_null(hide) && !yaml_bool(hide, hidden)) {
-        loader_error(l, hide, "router_settings.model_group_alias: hidden: expected true or false");
-        return NULL;
-    }
-    if (!target || target->kind != NODE_SCALAR || yaml_is_null(target)) {
-        loader_error(l, n,
-                     "router_settings.model_group_alias: expected a model's name, or {model: ..., "
-                     "hidden: ...}");
-        return NULL;
-    }
-    return target;
-}
-
-static const char *nearest_group(const struct config *c, struct str name)
-{
-    const char *best = NULL;
-    int best_distance = 4;
-    for (uint32_t i = 0; i < c->group_count; i++) {
-        int distance = str_distance(name, c->groups[i].name);
-        if (distance < best_distance) {
-            best = c->groups[i].name.p;
-            best_distance = distance;
-        }
-    }
-    return best;
-}
-
-static void add_alias(struct loader *l, struct yaml_node *n)
+static void make_groups(struct loader *l)
 {
     struct config *c = l->config;
-    bool hidden;
-    struct yaml_node *target = alias_target(l, n, &hidden);
-    if (!target)
-        return;
-    if (!model_list_group(c, target->text, NULL)) {
-        const char *nearest = nearest_group(c, target->text);
-        loader_error(
-            l, target,
-            "router_settings.model_group_alias: \"%.*s\" is no model_name of model_list%s%s%s",
-            STR_ARG(target->text), nearest ? "; did you mean " : "", nearest ? nearest : "",
-            nearest ? "?" : "");
-        return;
-    }
-    bool hides = map_get(&c->group_by_name, n->key) != NULL;
-    if (hides)
-        loader_note_at_key(l, n,
-                           "router_settings.model_group_alias: \"%.*s\" is a model_name too: the "
-                           "alias comes first",
-                           STR_ARG(n->key));
-    map_put(&c->alias_by_name, n->key, &target->text);
-    if (!hidden && !hides)
-        c->model_names[c->model_name_count++] = n->key;
-}
-
-static void name_models(struct loader *l, struct yaml_node *aliases)
-{
-    struct config *c = l->config;
-    size_t alias_count = aliases && aliases->kind == NODE_MAP ? aliases->count : 0;
-    c->model_names = arena_alloc(l->arena, (c->group_count + alias_count) * sizeof *c->model_names);
+    c->group_count = model_list_collect(l, public_name, &c->groups);
     for (uint32_t i = 0; i < c->group_count; i++)
-        if (!c->groups[i].wildcard)
-            c->model_names[c->model_name_count++] = c->groups[i].name;
-    for (struct yaml_node *n = alias_count ? aliases->child : NULL; n; n = n->next)
-        add_alias(l, n);
+        c->groups[i].wildcard = is_wildcard(c->groups[i].name);
+    if (c->group_count)
+        qsort(c->groups, c->group_count, sizeof *c->groups, in_trying_order);
+    for (uint32_t i = 0; i < c->group_count; i++) {
+        struct model_group *g = &c->groups[i];
+        set_weights(g);
+        map_put(&c->group_by_name, g->name, g);
+        c->exact_count += !g->wildcard;
+        c->catch_all += !g->wildcard || literal_bytes(g->name) > 0;
+    }
 }
 
 /* ---- the whole ---- */
@@ -257,6 +179,6 @@ void model_list_build(struct loader *l, struct yaml_node *root)
     map_fini(&l->ids);
     number_targets(l);
     make_groups(l);
-    if (l->error_count == 0 || c->group_count > 0)
-        name_models(l, yaml_get(yaml_get(root, "router_settings"), "model_group_alias"));
+    if (l->error_count == 0 || c->group_count > 0) /* else every name would be complained of */
+        model_names_build(l, root);
 }

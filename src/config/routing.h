@@ -1,6 +1,7 @@
 /* routing.h -- what router_settings (and the same keys of litellm_settings) say about choosing, trying again and falling back.
  *
- * Part of the snapshot (struct config); filled by directive_tables.c's rows and routing.c. The meaning of each key is told in docs/routing.md. */
+ * Part of the snapshot (struct config); filled by directive_tables.c's rows and routing.c. The meaning of each key is told in docs/routing.md.
+ * The functions only read: any thread may call them. */
 #pragma once
 
 #include "base/str.h"
@@ -39,7 +40,7 @@ struct failure_policy {
 struct fallback {
     struct str from; /* a model's name; "*" for any */
     const struct str *to;
-    int count;
+    int count; /* 0: none are wanted, not even the default ones */
 };
 
 enum fallback_kind {
@@ -86,7 +87,6 @@ struct routing {
     bool session_affinity;    /* requests of a session stay at a deployment */
     bool
         prefix_affinity; /* those with the same beginning of prompt too, where no session is named */
-    int64_t affinity_ttl_ms;
     int default_max_parallel_requests; /* of a deployment that does not say; 0: no limit */
     bool health_check_routing;         /* leave out what the background health check found dead */
     int64_t health_check_staleness_ms;
@@ -99,3 +99,14 @@ struct routing {
     int64_t first_token_timeout_ms, silence_timeout_ms,
         stream_total_timeout_ms; /* streams; 0: as stream_timeout, none for the total */
 };
+
+/* Before the rows' defaults: nothing is said by any policy. */
+void routing_init(struct routing *r);
+/* What to try where `group`, that was asked for as `asked`, cannot answer: the row of the name asked for, else of the group's, else of these
+ * without a provider's prefix, else "*". NULL: none. Names in it are known to config_group. */
+const struct fallback *routing_fallback(const struct routing *r, enum fallback_kind kind,
+                                        struct str asked, struct str group);
+/* Retries after a failure of this class, as the group's policy says, else (there is none) retry_policy. Negative: they do not say; then
+ * the deployment's num_retries holds, then the router's. */
+int routing_policy_retries(const struct routing *r, struct str asked, struct str group,
+                           enum failure_class class);

@@ -442,6 +442,7 @@ static void shipped_files_load(void **state)
         int notes; /* unset keys */
     } rows[] = {{"config/litellm-unified.yaml", 1},
                 {"config/examples/sharing.yaml", 0},
+                {"config/examples/fallbacks.yaml", 0},
                 {"config/examples/wildcard.yaml", 2}};
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct err e = {0};

@@ -44,15 +44,17 @@ static struct yaml_node *find(struct yaml_node *root, const char *path)
 {
     if (!strcmp(path, ""))
         return root;
-    struct yaml_node *entry = yaml_get(root, "model_list")->child,
-                     *litellm = yaml_get(root, "litellm_settings");
+    struct yaml_node *entry = yaml_get(root, "model_list")->child;
     if (!strcmp(path, "model_list"))
         return entry;
     if (!strcmp(path, "litellm_params") || !strcmp(path, "model_info"))
         return yaml_get(entry, path);
-    if (!strncmp(path, "litellm_settings.", 17))
-        return yaml_get(litellm, path + 17);
-    return yaml_get(root, path);
+    const char *dot = strchr(path, '.');
+    if (!dot)
+        return yaml_get(root, path);
+    char section[64];
+    snprintf(section, sizeof section, "%.*s", (int)(dot - path), path);
+    return yaml_get(yaml_get(root, section), dot + 1);
 }
 
 static void example_names_every_key_and_loads(void **state)
