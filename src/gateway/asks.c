@@ -101,7 +101,8 @@ static enum step_result take_fallbacks(struct request *r)
 
 static void take_session(struct request *r, const struct h1_head *h)
 {
-    static const enum want places[] = {WANT_SESSION_ID, WANT_METADATA_SESSION_ID};
+    static const enum want places[] = {WANT_SESSION_ID, WANT_METADATA_SESSION_ID,
+                                       WANT_PROMPT_CACHE_KEY};
     const struct routing *routing = &r->config->routing;
     struct str session = h1_get(h, H1_X_LITELLM_SESSION_ID), prompt = STR_NONE;
     for (size_t i = 0; i < COUNT(places) && !session.n; i++)

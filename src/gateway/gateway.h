@@ -150,6 +150,7 @@ enum want {
     WANT_SESSION_ID,
     WANT_TRACE_ID,
     /* ... and those that stay */
+    WANT_PROMPT_CACHE_KEY,
     WANT_METADATA_TAGS,
     WANT_METADATA_SESSION_ID,
     WANT_COUNT

@@ -27,6 +27,7 @@ static const char *const wanted_paths[WANT_COUNT] = {
     [WANT_TAGS] = "tags",
     [WANT_SESSION_ID] = "litellm_session_id",
     [WANT_TRACE_ID] = "litellm_trace_id",
+    [WANT_PROMPT_CACHE_KEY] = "prompt_cache_key",
     [WANT_METADATA_TAGS] = "metadata.tags",
     [WANT_METADATA_SESSION_ID] = "metadata.session_id",
 };

@@ -138,6 +138,7 @@ static enum step_result none_to_ask(struct request *r, const struct choice *c)
 
 enum step_result route_run(struct request *r)
 {
+    r->record.attempts = MAX(r->record.attempts, (int64_t)0);
     if (!r->group && find_group(r) == STEP_FAIL)
         return STEP_FAIL;
     struct choice c = choose(r);
