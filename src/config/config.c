@@ -262,6 +262,7 @@ static void derive(struct loader *l, struct yaml_node *root)
     check_key_header(l, general);
     read_process_environment(l, root);
     load_prices(l, weir);
+    key_list_read(l, weir);
 }
 
 /* ---- a snapshot ---- */

@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "config/key_facts.h"
 #include "config/prices.h"
 #include "config/providers.h"
 #include "config/routing.h"
@@ -144,7 +145,11 @@ struct config {
     int64_t log_ring_bytes;  /* per worker */
     struct str log_ring_dir; /* "" = choose */
     int64_t series_budget;
-    struct str cors_origin; /* "*" default; "" = no CORS headers */
+    struct str cors_origin;       /* "*" default; "" = no CORS headers */
+    struct str key_file;          /* "": no keys by the API */
+    bool key_file_given;          /* else it is the default place */
+    const struct key_facts *keys; /* weir_settings.keys */
+    int key_count;
     struct str prices_file;
     const struct prices *prices; /* prices_file's, for prices_find; NULL: none given */
 

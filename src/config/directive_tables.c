@@ -23,6 +23,10 @@
     {                                                                                              \
         .key = name, .type = kind, .offset = offsetof(struct model_entry, field), __VA_ARGS__      \
     }
+#define KEY(name, kind, field, ...)                                                                \
+    {                                                                                              \
+        .key = name, .type = kind, .offset = offsetof(struct key_entry, field), __VA_ARGS__        \
+    }
 #define PRICES(field)                                                                              \
     ENTRY("input_cost_per_token", D_PRICE, field, .help = "USD per token of the prompt."),         \
         ENTRY("output_cost_per_token", D_PRICE, field, .help = "USD per token of the answer."),    \
@@ -392,7 +396,7 @@ static const struct directive weir_rows[] = {
     SET("upstream_idle_timeout_ms", D_MS, upstream_idle_timeout_ms, .def = "60000", .min = 0, .max = DAY_MS, .help = "How long an idle upstream connection is kept."),
     SET("log_body_bytes", D_BYTES, log_body_bytes, .def = "4096", .min = 0, .max = 1048576, .help = "Most bytes of a body in a log line; the rest is cut and marked."),
     SET("log_ring_bytes", D_BYTES, log_ring_bytes, .def = "4194304", .min = 65536, .max = 1073741824, .restart = true, .help = "Log ring of each worker: records wait here for the writer, and outlive a crash."),
-    SET("log_ring_dir", D_STR, log_ring_dir, .max = 4096, .restart = true, .help = "Folder of the log rings; \"\": chosen by itself."),
+    SET("log_ring_dir", D_STR, log_ring_dir, .max = 4096, .restart = true, .help = "Folder of the log rings and of the numbers that keys spent since the database was written last; \"\": chosen by itself."),
     SET("session_affinity", D_BOOL, routing.session_affinity, .def = "true", .help = "Requests of one session stay at one deployment while it is in rotation."),
     SET("prefix_affinity", D_BOOL, routing.prefix_affinity, .def = "false", .help = "So do requests without a session that begin with the same prompt, for the provider's prompt cache."),
     SET("first_token_timeout_ms", D_MS, routing.first_token_timeout_ms, .def = "0", .min = 0, .max = DAY_MS, .help = "Streams: time from request sent to first token; 0: as stream_timeout."),
@@ -403,7 +407,26 @@ static const struct directive weir_rows[] = {
     SET("hedge_min_ms", D_MS, routing.hedge_min_ms, .def = "10", .min = 0, .max = DAY_MS, .help = "Never a second attempt this way earlier than this."),
     SET("series_budget", D_INT, series_budget, .def = "2000", .min = 16, .max = 1000000, .restart = true, .help = "Most label combinations of request metrics; what comes after is counted as \"other\"."),
     SET("cors_origin", D_STR, cors_origin, .def = "*", .max = 1024, .help = "Access-Control-Allow-Origin; \"\": no CORS headers."),
+    SET("key_file", D_STR, key_file, .max = 4000, .restart = true, .help = "SQLite file of the keys made by /key/generate, and of what all keys have spent; default: keys.db in $STATE_DIRECTORY, else in the working folder; \"\": no keys by the API."),
+    NODE("keys", D_LIST, "Virtual keys, beside those made by the API (docs/keys.md)."),
     SET("prices_file", D_STR, prices_file, .max = 4096, .help = "Prices in LiteLLM's format (model_prices_and_context_window.json), asked before the built-in ones."),
+};
+
+static const struct directive key_rows[] = {
+    KEY("key", D_SECRET, key, .min = 1, .max = 128, .help = "The key itself, mostly os.environ/NAME; or key_hash."),
+    KEY("key_hash", D_STR, key_hash, .min = 64, .max = 64, .help = "SHA-256 of the key, in hex, where the file should not know the key."),
+    KEY("key_alias", D_STR, key_alias, .max = 128, .help = "Its name in log and metrics."),
+    KEY("user_id", D_STR, user_id, .max = 256, .help = "Whose key it is."),
+    KEY("team_id", D_STR, team_id, .max = 256, .help = "Whose team's."),
+    NODE("models", D_LIST, "Models it may use: names, aliases, wildcards (openai/*); default: all."),
+    KEY("rpm_limit", D_INT, rpm_limit, .max = 1000000000, .help = "Requests a minute."),
+    KEY("tpm_limit", D_INT, tpm_limit, .max = 1000000000, .help = "Tokens a minute."),
+    KEY("max_parallel_requests", D_INT, max_parallel_requests, .max = 1000000, .help = "Requests in flight at once."),
+    KEY("max_budget", D_F64, max_budget, .max = 1000000, .help = "US dollars it may spend."),
+    KEY("budget_duration", D_STR, budget_duration, .max = 16, .help = "After this the budget starts again: 30s, 30m, 12h, 30d, 2w, 1mo; counted from 1970, so that 1d ends at midnight UTC and 1mo with the month."),
+    KEY("expires", D_STR, expires, .max = 64, .help = "When it ends: 2026-12-31, 2026-12-31T12:00:00Z."),
+    KEY("blocked", D_BOOL, blocked, .help = "Refuse it."),
+    NODE("metadata", D_MAP, "Shown by /key/info."),
 };
 
 #define SECTION(name, struct_, table, text, ...) {.path = name, .base = struct_, .rows = table, .count = COUNT(table), .help = text, __VA_ARGS__}
@@ -422,6 +445,7 @@ const struct directive_section directive_sections[] = {
     SECTION("router_settings.allowed_fails_policy", IN_CONFIG, allowed_fails_rows, "Failures of a kind, in a row, after which one more makes a deployment rest; for one that is not named, allowed_fails."),
     SECTION("general_settings", IN_CONFIG, general_rows, "The gateway itself: keys and limits."),
     SECTION("weir_settings", IN_CONFIG, weir_rows, "What LiteLLM has no setting for. A stock LiteLLM ignores this section."),
+    SECTION("weir_settings.keys", IN_KEY_ENTRY, key_rows, "Each virtual key of the list."),
 };
 // clang-format on
 const size_t directive_section_count = COUNT(directive_sections);

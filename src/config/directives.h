@@ -56,7 +56,15 @@ struct model_entry {
     struct price info_price;
 };
 
-enum directive_base { IN_CONFIG, IN_MODEL_ENTRY };
+/* The same for one entry of weir_settings.keys. */
+struct key_entry {
+    struct str key, key_hash, key_alias, user_id, team_id, expires, budget_duration;
+    int64_t rpm_limit, tpm_limit, max_parallel_requests; /* negative: not given */
+    double max_budget;                                   /* negative: not given */
+    bool blocked;
+};
+
+enum directive_base { IN_CONFIG, IN_MODEL_ENTRY, IN_KEY_ENTRY };
 
 struct directive_section {
     const char *path;         /* "litellm_settings.logging" */

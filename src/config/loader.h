@@ -54,6 +54,11 @@ void model_entry_add(struct loader *l, struct yaml_node *item);
 void model_entry_add_builtin(struct loader *l, struct str name, struct str mode);
 size_t model_entry_deployments(struct yaml_node *item); /* at most how many */
 
+struct str loader_json(struct arena *a, const struct yaml_node *n); /* the node as JSON */
+
+/* key_list.c: weir_settings.keys and key_file. Behind master_key. */
+void key_list_read(struct loader *l, struct yaml_node *weir);
+
 /* model_list.c: deployments, groups, targets. */
 void model_list_build(struct loader *l, struct yaml_node *root);
 /* Groups the deployments by a name that each has (STR_NONE: in none), in the order of the first of each; a group has those of its first one's model_name

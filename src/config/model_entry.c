@@ -397,6 +397,11 @@ static struct str json_of(struct arena *a, const struct yaml_node *n, bool mask)
 }
 
 /* {"id":...,"db_model":false, and what model_info says besides}. */
+struct str loader_json(struct arena *a, const struct yaml_node *n)
+{
+    return json_of(a, n, false);
+}
+
 static void set_info_json(struct entry *e)
 {
     struct buf b;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "gateway/gateway.h"
+#include "gateway/key_service.h"
 
 #define CREATED            1677610602 /* LiteLLM's constant */
 #define TAIL_BYTES_MAX     (1024u * 1024u)
@@ -64,9 +65,14 @@ void admin_models(struct worker *w, struct http_conn *c, const struct http_reque
     struct buf out;
     buf_init(&out, 0, NULL);
     bool ok = buf_printf(&out, "{\"data\":[");
+    struct caller who;
+    int shown = 0;
+    (void)auth_check(w, config, q->head, &who); /* it passed before it came here */
     for (uint32_t i = 0; i < config->model_name_count; i++)
-        ok =
-            ok && buf_printf(&out, "%s", i ? "," : "") && write_model(&out, config->model_names[i]);
+        if (auth_model_allowed(config, who.key, config->model_names[i]))
+            ok = ok && buf_printf(&out, "%s", shown++ ? "," : "") &&
+                 write_model(&out, config->model_names[i]);
+    key_put(who.key);
     ENSURE(ok && buf_printf(&out, "],\"object\":\"list\"}"));
     reply_json(w, c, q, 200, buf_str(&out));
     buf_fini(&out);
@@ -81,7 +87,7 @@ static int hex_value(char c)
 }
 
 /* Percent-decoding (RFC 3986 §2.1) of a path's last part. */
-static struct str decode_path(struct str s, char *out, size_t room)
+struct str admin_url_decode(struct str s, char *out, size_t room)
 {
     size_t n = 0;
     for (size_t i = 0; i < s.n && n < room; i++) {
@@ -98,8 +104,12 @@ void admin_model(struct worker *w, struct http_conn *c, const struct http_reques
     char name[256];
     struct str path = q->head->path;
     struct str id =
-        decode_path(str_skip(path, str_starts(path, STR("/v1/")) ? 11 : 8), name, sizeof name);
-    if (!config_group(worker_config(w), id, NULL)) {
+        admin_url_decode(str_skip(path, str_starts(path, STR("/v1/")) ? 11 : 8), name, sizeof name);
+    struct caller who;
+    (void)auth_check(w, worker_config(w), q->head, &who);
+    bool allowed = auth_model_allowed(worker_config(w), who.key, id);
+    key_put(who.key);
+    if (!allowed || !config_group(worker_config(w), id, NULL)) {
         http_reply_error(c, ERR_NOT_FOUND, "no such model; GET /v1/models lists those there are");
         return;
     }
@@ -168,8 +178,14 @@ void admin_metrics(struct gateway *g, struct control_job *j)
         .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) &&
                  !__atomic_load_n(&g->draining, __ATOMIC_ACQUIRE),
     };
+    struct key_numbers keys;
+    key_service_numbers(g->keys, g->worker_count, (size_t)g->snapshot->config->series_budget,
+                        &keys);
+    p.keys = keys.rows;
+    p.key_count = keys.row_count;
     enum metrics_format format = metrics_negotiate(str_from(j->accept), &j->content_type);
     metrics_write(g->metrics, &p, format, &j->body);
+    key_numbers_fini(&keys);
     control_done(j);
 }
 

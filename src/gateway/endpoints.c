@@ -36,8 +36,16 @@ static const struct endpoint_row rows[] = {
     {P("/metrics/"),             true,  false, KEY_METRICS, NULL,          NULL,              admin_metrics},
     {P("/"),                     true,  false, KEY_NO,      NULL,          NULL,              admin_status_page},
     {P("/dashboard"),            true,  false, KEY_NO,      NULL,          NULL,              admin_status_page},
-    {P("/api/v1/status"),        true,  false, KEY_YES,     NULL,          NULL,              admin_status},
-    {P("/api/v1/requests"),      true,  false, KEY_YES,     NULL,          NULL,              admin_requests},
+    {P("/key/generate"),         false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/update"),           false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/delete"),           false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/block"),            false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/unblock"),          false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/regenerate"),       false, true,  KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/key/info"),             true,  false, KEY_YES,     NULL,          NULL,              key_admin},
+    {P("/key/list"),             true,  false, KEY_MASTER,  NULL,          NULL,              key_admin},
+    {P("/api/v1/status"),        true,  false, KEY_MASTER,    NULL,          NULL,              admin_status},
+    {P("/api/v1/requests"),      true,  false, KEY_MASTER,    NULL,          NULL,              admin_requests},
 };
 // clang-format on
 
@@ -78,8 +86,10 @@ enum error_code endpoint_auth(const struct endpoint_row *row, struct worker *w,
                               const struct h1_head *h)
 {
     const struct config *c = worker_config(w);
-    bool hashed;
+    struct caller who;
     if (row->key == KEY_NO || (row->key == KEY_METRICS && !c->require_auth_for_metrics))
         return ERR_NONE; /* roads ask in their auth step, so that the refusal is recorded */
-    return auth_check(w, c, h, NULL, &hashed);
+    enum error_code code = auth_check(w, c, h, &who);
+    key_put(who.key);
+    return code == ERR_NONE && row->key == KEY_MASTER && !who.is_master ? ERR_KEY_NOT_ADMIN : code;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/diag.h"
+#include "gateway/key_service.h"
 
 #define LISTEN_BACKLOG        4096
 #define HOUSEKEEPING_NS       (2 * NS_PER_S)
@@ -114,6 +115,7 @@ static void worker_fini(struct worker *w)
     loop_free(w->loop);
     pool_trim(&w->requests);
     pool_trim(&w->looks);
+    auth_fini(w);
     mem_free(w->keys);
 }
 
@@ -194,7 +196,11 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     for (int i = 0; i < g->worker_count; i++)
         worker_init(g, i);
     g->health = health_new(g);
-    return g;
+    g->keys = key_service_new(c, g->worker_count + 1, e);
+    if (g->keys)
+        return g;
+    gateway_free(g);
+    return NULL;
 fail:
     g->worker_count = 0;
     gateway_free(g);
@@ -203,7 +209,7 @@ fail:
 
 bool gateway_start(struct gateway *g, struct err *e)
 {
-    if (!listen_all(g, e))
+    if (!listen_all(g, e) || !key_service_start(g->keys, e))
         return false;
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
@@ -246,10 +252,12 @@ void gateway_free(struct gateway *g)
     loop_pass(
         g->control,
         0); /* jobs on their way here; their answers go to the workers, which end them below */
+    key_service_stop(g->keys);
     if (g->health)
         health_free(g->health);
     for (int i = 0; i < g->worker_count; i++)
         worker_fini(&g->workers[i]);
+    key_service_free(g->keys);
     loop_free(g->control);
     metrics_free(g->metrics);
     tls_server_free(g->tls_listen);

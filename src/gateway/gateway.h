@@ -11,6 +11,7 @@
 #include "config/config.h"
 #include "gateway/attempt.h"
 #include "gateway/fleet.h"
+#include "gateway/keys.h"
 #include "http/client.h"
 #include "http/server.h"
 #include "http/sse.h"
@@ -77,6 +78,7 @@ struct gateway {
     struct loop *control; /* the control thread's loop */
     struct tls_server *tls_listen;
     struct health *health;
+    struct key_service *keys;
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
@@ -85,10 +87,13 @@ struct gateway {
     uint16_t port; /* the one in use */
 };
 
-/* A key seen lately and its hash, so that keep-alive traffic is not hashed anew each time. */
+/* A key seen lately: its hash, and the virtual key that was found for it, so that keep-alive traffic is neither hashed nor looked up
+ * anew. What was found stands as long as the table's generation is the same. */
 struct key_cache_entry {
-    char key[160], hash_hex[64];
+    char key[160], hash_hex[KEY_HASH_BYTES];
     uint8_t key_bytes;
+    const struct key *found; /* a reference; NULL: there was none */
+    uint64_t generation;     /* 0: not looked up */
 };
 
 struct worker {
@@ -236,6 +241,9 @@ struct request {
     int tag_count;
     uint64_t sticky; /* hash of session or prompt's beginning; 0: none */
 
+    /* auth */
+    const struct key *key; /* a reference; NULL: the master key, or all is open */
+
     /* route */
     const struct model_group *group; /* the one being tried */
     struct str matched;              /* what '*' in its name stands for */
@@ -320,10 +328,23 @@ enum step_result relay_run(struct request *r);
 enum step_result finish_run(struct request *r);
 void limit_release(struct request *r);
 
-/* auth.c, also for admin endpoints. ERR_NONE: the key in these headers may pass. `hash_hex` (64 bytes, may be NULL) gets the hash when
- * *hashed is set to true. */
+/* auth.c, also for admin endpoints */
+struct caller {
+    const struct key
+        *key;       /* a reference, also where a known key may not pass; NULL: not a virtual key */
+    bool is_master; /* the master key, or there is none */
+    bool hashed;    /* a key was sent, and this is its hash */
+    char hash_hex[KEY_HASH_BYTES];
+};
+/* Whose key is in these headers? ERR_NONE: it may pass. */
 enum error_code auth_check(struct worker *w, const struct config *c, const struct h1_head *h,
-                           char *hash_hex, bool *hashed);
+                           struct caller *out);
+/* May the key (NULL: any may) be used for a model, by the name asked for, or by what that stands for? */
+bool auth_model_allowed(const struct config *c, const struct key *k, struct str model);
+void auth_fini(struct worker *w); /* gives back the keys that the worker's cache holds */
+/* x-litellm-key-* lines for an answer, 256 bytes at most; how many bytes were written. When the cost is known (finish_measure) and not yet added to
+ * the key's spend, it is counted in. */
+size_t key_header_lines(const struct request *r, char *out, size_t room);
 
 /* relay.c: called by attempt.c, with what r->attempt won with */
 void relay_head(struct request *r);
@@ -401,8 +422,9 @@ struct endpoint_row {
     enum {
         KEY_NO,
         KEY_YES,
+        KEY_MASTER,
         KEY_METRICS
-    } key; /* does it need the key when there is a master key (KEY_METRICS: only if asked for) */
+    } key; /* does it need a key, or the master's, when there is a master key (KEY_METRICS: only if asked for) */
     const struct call_type *call; /* a road, or NULL */
     void (*handle)(struct worker *w, struct http_conn *c,
                    const struct http_request *q);           /* answered at once */
@@ -419,6 +441,7 @@ enum error_code endpoint_auth(const struct endpoint_row *row, struct worker *w,
 /* admin.c: the handlers of endpoints.c's rows */
 void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q);
+struct str admin_url_decode(struct str s, char *out, size_t room); /* what fits of it */
 void admin_models(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model_info(struct gateway *g, struct control_job *j);
@@ -426,6 +449,8 @@ void admin_metrics(struct gateway *g, struct control_job *j);
 void admin_status_page(struct gateway *g, struct control_job *j);
 void admin_status(struct gateway *g, struct control_job *j);
 void admin_requests(struct gateway *g, struct control_job *j);
+
+void key_admin(struct gateway *g, struct control_job *j); /* key_admin.c: all of /key/ */
 
 /* A request that the control thread answers. */
 struct control_job {
@@ -435,6 +460,9 @@ struct control_job {
     const struct http_request *http; /* valid while conn is [worker] */
     const struct endpoint_row *row;
     char query[512], accept[256], accept_encoding[128];
+    struct str request_body;       /* the job's own copy, NUL-terminated */
+    bool by_master;                /* who asks: the master key (or there is none), else ... */
+    char key_hash[KEY_HASH_BYTES]; /* ... the key of this hash */
     /* the answer */
     int status;
     const char *content_type;

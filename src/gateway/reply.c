@@ -4,16 +4,25 @@
 
 #define PREFLIGHT_HEADERS_BYTES_MAX 1024 /* of a list that is sent back; a longer one gets "*" */
 
+/* LiteLLM's error.param, as JSON: which member of the request was wrong. */
+static const char *error_param(enum error_code code)
+{
+    switch (code) {
+    case ERR_MODEL_MISSING:
+    case ERR_MODEL_UNKNOWN:
+    case ERR_KEY_MODEL_DENIED: return "\"model\"";
+    default: return "null";
+    }
+}
+
 /* `status` is also the JSON's code. */
 static void write_error_json(enum error_code code, int status, struct str detail, struct buf *out)
 {
     const struct error_info *info = error_info(code);
     struct str message = detail.n ? detail : str_from(info->sentence);
-    bool ok =
-        buf_printf(out, "{\"error\":{\"message\":") && json_write_string(out, message) &&
-        buf_printf(out, ",\"type\":\"%s\",\"param\":%s,\"code\":\"%d\"}}", info->api_type,
-                   code == ERR_MODEL_MISSING || code == ERR_MODEL_UNKNOWN ? "\"model\"" : "null",
-                   status);
+    bool ok = buf_printf(out, "{\"error\":{\"message\":") && json_write_string(out, message) &&
+              buf_printf(out, ",\"type\":\"%s\",\"param\":%s,\"code\":\"%d\"}}", info->api_type,
+                         error_param(code), status);
     ENSURE(ok); /* the buffer has no cap */
 }
 

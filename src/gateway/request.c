@@ -63,6 +63,7 @@ static void request_end(struct request *r)
         COUNTER_ADD(w->streams, (uint64_t)-1);
     if (r->conn)
         http_set_user(r->conn, NULL);
+    key_put(r->key);
     arena_fini(&r->arena);
     worker_snapshot_put(r->snapshot);
     loop_later(w->loop, request_free, w, r); /* callbacks of this pass may still hold it */

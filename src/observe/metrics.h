@@ -39,6 +39,14 @@ enum {
     METRICS_PROCESS = 8,
 };
 
+/* A virtual key that has a budget. Texts are the caller's. */
+struct metrics_key {
+    struct str hash, alias;
+    uint64_t max_pico_usd, left_pico_usd; /* 1e-12 USD; left: 0 also where more was spent */
+    uint64_t reset_microhours;            /* until the budget starts again */
+};
+#define METRICS_ABSENT UINT64_MAX /* in a number of a key: there is none */
+
 struct metrics_process { /* filled by the caller at each scrape */
     unsigned about;      /* METRICS_ bits; 0: those of a gateway */
     double start_time_seconds;
@@ -46,6 +54,8 @@ struct metrics_process { /* filled by the caller at each scrape */
     struct log_stats *log;               /* NULL: no log */
     const struct export_stats *exporter; /* for METRICS_EXPORT */
     const struct config *config;
+    const struct metrics_key *keys;
+    size_t key_count;
     bool ready;
 };
 

@@ -22,6 +22,7 @@ struct doc_row {
 #define WORKERS(...)             NULL
 #define LOG(...)                 NULL
 #define EXPORT(...)              NULL
+#define KEYS(...)                NULL
 #define SCALAR(...)              NULL
 #define PROCESS(...)             NULL
 #define CALL(of, function, more) more

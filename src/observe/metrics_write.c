@@ -42,6 +42,7 @@ enum source_kind {
     SOURCE_WORKERS,
     SOURCE_LOG,
     SOURCE_EXPORT,
+    SOURCE_KEYS,
     SOURCE_SCALAR,
     SOURCE_PROCESS,
     SOURCE_CALL
@@ -590,6 +591,27 @@ static void rpm_limits(struct scrape *s, const struct family *f)
     write_limits(s, f, offsetof(struct deployment, rpm));
 }
 
+/* One series a key that has the number. */
+static void write_keys(struct scrape *s, const struct family *f)
+{
+    const struct metrics_process *p = s->process;
+    struct group *rows = arena_alloc(&s->texts, (p->key_count + 1) * sizeof *rows);
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < p->key_count; i++) {
+        struct str values[VALUE_COUNT] = {
+            [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
+        rows[count++] = (struct group){label_text(&s->texts, f->labels, f->label_count, values), i};
+    }
+    if (count > 1)
+        qsort(rows, count, sizeof *rows, compare_labels);
+    for (uint32_t i = 0; i < count; i++) {
+        const char *key = (const char *)&p->keys[rows[i].first];
+        uint64_t value = *(const uint64_t *)(const void *)(key + f->source.index);
+        if (value != METRICS_ABSENT)
+            sample(s, f, rows[i].labels, STR_NONE, value);
+    }
+}
+
 static void write_log(struct scrape *s, const struct family *f)
 {
     const char *stats = (const char *)s->process->log;
@@ -641,6 +663,9 @@ static const struct part token_types[] = {
 #define EXPORT(member, digits) \
     {.kind = SOURCE_EXPORT, .about = METRICS_EXPORT, \
      .index = offsetof(struct export_stats, member), .decimals = digits}
+#define KEYS(member, digits) \
+    {.kind = SOURCE_KEYS, .about = METRICS_GATEWAY, .index = offsetof(struct metrics_key, member), \
+     .decimals = digits}
 #define SCALAR(of, function, digits) \
     {.kind = SOURCE_SCALAR, .about = METRICS_##of, .scalar = function, .decimals = digits}
 #define PROCESS(function, digits) \
@@ -671,6 +696,7 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_WORKERS: sample(s, f, STR_NONE, STR_NONE, worker_sum(s, f->source.index)); break;
     case SOURCE_LOG: write_log(s, f); break;
     case SOURCE_EXPORT: write_export(s, f); break;
+    case SOURCE_KEYS: write_keys(s, f); break;
     case SOURCE_SCALAR: sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
     case SOURCE_PROCESS: sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
     case SOURCE_CALL: f->source.call(s, f); break;

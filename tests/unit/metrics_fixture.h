@@ -106,6 +106,10 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
 {
     static struct buf out;
     static const struct export_stats exporter = {.lines = 9};
+    static const struct metrics_key keys[] = {
+        {{"ffff", 4}, {"team-b", 6}, 2500000000000, 0, METRICS_ABSENT},
+        {{"0123", 4}, {"team-a", 6}, 10000000000000, 9999999999999, 1500000},
+    };
     struct metrics_process p = {.about = METRICS_REQUESTS | METRICS_GATEWAY | METRICS_EXPORT |
                                          METRICS_PROCESS,
                                 .exporter = &exporter,
@@ -115,6 +119,8 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
                                 .compiler = "gcc",
                                 .log = log,
                                 .config = &config,
+                                .keys = keys,
+                                .key_count = COUNT(keys),
                                 .ready = true};
     buf_fini(&out);
     buf_init(&out, 0, NULL);

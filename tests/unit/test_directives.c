@@ -49,6 +49,8 @@ static struct yaml_node *find(struct yaml_node *root, const char *path)
         return entry;
     if (!strcmp(path, "litellm_params") || !strcmp(path, "model_info"))
         return yaml_get(entry, path);
+    if (!strcmp(path, "weir_settings.keys"))
+        return yaml_get(yaml_get(root, "weir_settings"), "keys")->child;
     const char *dot = strchr(path, '.');
     if (!dot)
         return yaml_get(root, path);

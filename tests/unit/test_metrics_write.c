@@ -125,6 +125,24 @@ static void a_full_buffer_gets_nothing(void **state)
     metrics_free(m);
 }
 
+static void budgets_of_keys(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(1, &config);
+    const char *text = expose(m);
+    assert_non_null(strstr(
+        text, "litellm_api_key_max_budget_metric{hashed_api_key=\"0123\",api_key_alias=\"team-a\"} "
+              "10\nlitellm_api_key_max_budget_metric{hashed_api_key=\"ffff\",api_key_alias=\"team-"
+              "b\"} 2.5\n"));
+    assert_non_null(strstr(text, "litellm_remaining_api_key_budget_metric{hashed_api_key=\"0123\","
+                                 "api_key_alias=\"team-a\"} 9.999999999999\n"));
+    assert_non_null(strstr(text, "api_key_alias=\"team-b\"} 0\n"));
+    const char *hours = strstr(text, "litellm_api_key_budget_remaining_hours_metric{");
+    assert_non_null(strstr(hours, "team-a\"} 1.5\n"));
+    assert_null(strstr(hours, "budget_remaining_hours_metric{hashed_api_key=\"ffff\""));
+    metrics_free(m);
+}
+
 static void negotiation(void **state)
 {
     (void)state;
@@ -447,6 +465,7 @@ int main(void)
         cmocka_unit_test(process_and_log),
         cmocka_unit_test(exemplars_only_in_openmetrics),
         cmocka_unit_test(a_full_buffer_gets_nothing),
+        cmocka_unit_test(budgets_of_keys),
         cmocka_unit_test(negotiation),
         cmocka_unit_test(promtool_has_nothing_to_say),
         cmocka_unit_test(openmetrics_is_strict),
