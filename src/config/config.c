@@ -17,6 +17,8 @@
 #include "config/loader.h"
 
 #define BUCKETS_MAX 64
+/* SHA-256 of "litellm-proxy-budget", LiteLLM's name for it; a key begins with "sk-". */
+#define PROXY_BUDGET_HASH "a063d4a9bfb7106c21dc4a3a6975e6e02d39b98b4ffe4338e89cf4f09ecf8316"
 
 /* ---- what the loader has to say ---- */
 
@@ -246,6 +248,22 @@ static void read_process_environment(struct loader *l, struct yaml_node *root)
                     "LITELLM_LICENSE is set: none is needed, metrics and logs are free here");
 }
 
+/* The budget of the whole gateway is kept as a key's is, under a name that no key's hash can have been made to be. */
+static void read_proxy_budget(struct loader *l, struct yaml_node *litellm)
+{
+    struct key_facts *proxy = &l->config->proxy;
+    struct err e = {0};
+    memcpy(proxy->hash_hex, PROXY_BUDGET_HASH, sizeof proxy->hash_hex);
+    proxy->name = STR("proxy");
+    proxy->rpm_limit = proxy->tpm_limit = proxy->max_parallel_requests = -1;
+    if (proxy->max_budget_usd <= 0)
+        proxy->max_budget_usd = -1;
+    if (proxy->budget_duration_text.n &&
+        !duration_parse(proxy->budget_duration_text, &proxy->budget_duration, &e))
+        loader_error(l, yaml_get(litellm, "budget_duration"),
+                     "litellm_settings.budget_duration: %s", e.text);
+}
+
 static void derive(struct loader *l, struct yaml_node *root)
 {
     struct config *c = l->config;
@@ -257,6 +275,7 @@ static void derive(struct loader *l, struct yaml_node *root)
     c->log_level = str_from(level->choices[c->log_level_rank]);
     check_callbacks(l, litellm);
     read_buckets(l, litellm);
+    read_proxy_budget(l, litellm);
     routing_read(l, root);
     check_tls_pair(l, weir);
     check_key_header(l, general);
@@ -280,9 +299,9 @@ static struct config *new_config(const struct config_options *o)
     c->request_timeout_ms = c->router_timeout_ms = c->router_stream_timeout_ms = -1;
     routing_init(&c->routing);
     /* Texts without a default are empty, and end in a NUL as all others do. */
-    struct str *const texts[] = {&c->master_key,   &c->key_header, &c->tls_cert_file,
-                                 &c->tls_key_file, &c->ca_file,    &c->log_ring_dir,
-                                 &c->prices_file};
+    struct str *const texts[] = {
+        &c->master_key, &c->key_header,   &c->tls_cert_file, &c->tls_key_file,
+        &c->ca_file,    &c->log_ring_dir, &c->prices_file,   &c->proxy.budget_duration_text};
     for (size_t i = 0; i < COUNT(texts); i++)
         *texts[i] = STR("");
     for (size_t i = 0; i < directive_section_count; i++)

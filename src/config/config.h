@@ -85,6 +85,9 @@ struct config_note { /* what the loader has to say: errors and warnings */
     struct str text;
 };
 
+/* Which tokens count. In the order of directive_tables.c's token_choices. */
+enum token_kind { TOKENS_TOTAL, TOKENS_OUTPUT, TOKENS_INPUT };
+
 enum log_format { LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 
 struct config {
@@ -118,7 +121,9 @@ struct config {
     bool drop_params, json_logs, turn_off_message_logging, require_auth_for_metrics;
     bool ssl_verify; /* for deployments that do not say */
     int64_t
-        request_timeout_ms;  /* for deployments and router that do not say; negative: not given */
+        request_timeout_ms; /* for deployments and router that do not say; negative: not given */
+    struct key_facts
+        proxy; /* max_budget and budget_duration of all requests, as if of one key; its name never a label */
     double *latency_buckets; /* seconds, ascending, without +Inf; NULL: LiteLLM's own */
     int latency_bucket_count;
 
@@ -132,6 +137,8 @@ struct config {
     struct str master_key;            /* "" = everything is open. Secret. */
     struct str key_header;            /* litellm_key_header_name, or "" */
     int global_max_parallel_requests; /* 0: no limit */
+    int key_max_parallel_requests;    /* of keys that do not say; 0: no limit */
+    int token_rate_limit_type;        /* enum token_kind */
 
     /* ---- weir_settings ---- */
     struct str host;
@@ -141,9 +148,10 @@ struct config {
     int64_t max_request_body_bytes, max_header_bytes, max_connections;
     int64_t header_timeout_ms, body_timeout_ms, idle_timeout_ms, drain_timeout_ms,
         connect_timeout_ms, upstream_idle_timeout_ms;
-    int64_t log_body_bytes;  /* cap on `request` and `response` in a log line */
-    int64_t log_ring_bytes;  /* per worker */
-    struct str log_ring_dir; /* "" = choose */
+    int64_t log_body_bytes;        /* cap on `request` and `response` in a log line */
+    int64_t log_ring_bytes;        /* per worker */
+    struct str log_ring_dir;       /* "" = choose */
+    int64_t reserve_output_tokens; /* for an answer whose length nothing tells */
     int64_t series_budget;
     struct str cors_origin;       /* "*" default; "" = no CORS headers */
     struct str key_file;          /* "": no keys by the API */

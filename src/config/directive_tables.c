@@ -52,6 +52,8 @@ static const char *const format_choices[] = {"json", "text", NULL};             
 static const char *const strategy_choices[] = {"simple-shuffle", "least-busy", "usage-based-routing", "usage-based-routing-v2",
                                                "latency-based-routing", "cost-based-routing", NULL};
 
+static const char *const token_choices[] = {"total", "output", "input", NULL}; /* index: enum token_kind */
+
 static const struct directive top_rows[] = {
     NODE("model_list", D_LIST, "The models: public name, provider's parameters, facts about it."),
     NODE("litellm_settings", D_MAP, "Logging, tracing and defaults for all requests."),
@@ -186,8 +188,8 @@ static const struct directive litellm_rows[] = {
     LATER("cache_params", "Response cache parameters."),
     LATER("enable_redis_auth_cache", "Keys cached in Redis."),
     LATER("post_call_rules", "Python functions that check answers."),
-    LATER("max_budget", "Budget of the whole proxy."),
-    LATER("budget_duration", "Time after which the budget starts again."),
+    SET("max_budget", D_F64, proxy.max_budget_usd, .def = "0", .min = 0, .max = 1000000000000, .help = "USD that all requests together may cost; 0: no limit. Then they get 400, but for models that cost nothing."),
+    SET("budget_duration", D_STR, proxy.budget_duration_text, .max = 16, .help = "Time after which max_budget starts again: 30s, 30m, 12h, 30d, 2w, 1mo; \"\": never."),
     LATER("default_soft_budget", "Soft budget of new keys."),
     LATER("max_internal_user_budget", "Budget of new users."),
     LATER("max_end_user_budget", "Budget of end users."),
@@ -343,8 +345,8 @@ static const struct directive general_rows[] = {
     LATER("alert_types", "Alerts."),
     LATER("alert_to_webhook_url", "Alerts."),
     LATER("alerting_args", "Alerts."),
-    LATER("max_parallel_requests", "Requests in flight at once of one key."),
-    LATER("token_rate_limit_type", "What counts for tpm."),
+    SET("max_parallel_requests", D_INT32, key_max_parallel_requests, .def = "0", .min = 0, .max = 10000000, .help = "Requests in flight at once of each virtual key that has no max_parallel_requests of its own; 0: no limit."),
+    SET("token_rate_limit_type", D_CHOICE, token_rate_limit_type, .def = "total", .choices = token_choices, .help = "Which tokens count for a key's tpm_limit: of prompt and answer, of the answer, of the prompt."),
     LATER("infer_model_from_keys", "Models for all keys found in the environment."),
     LATER("completion_model", "One model for all chat requests."),
     LATER("embedding_model", "One model for all embeddings."),
@@ -405,6 +407,7 @@ static const struct directive weir_rows[] = {
     SET("hedge_percentile", D_F64, routing.hedge_percentile, .def = "0", .min = 0, .max = 100, .help = "A second attempt at another deployment when the first token is later than this percentile of the model's; 0: never."),
     SET("hedge_max_share", D_F64, routing.hedge_max_share, .def = "0.05", .min = 0, .max = 1, .help = "Largest share of a model's requests that get a second attempt this way."),
     SET("hedge_min_ms", D_MS, routing.hedge_min_ms, .def = "10", .min = 0, .max = DAY_MS, .help = "Never a second attempt this way earlier than this."),
+    SET("reserve_output_tokens", D_INT, reserve_output_tokens, .def = "256", .min = 0, .max = 1000000, .help = "tpm_limit: tokens reserved for the answer to a request without max_tokens, until the key's own answers show what they take."),
     SET("series_budget", D_INT, series_budget, .def = "2000", .min = 16, .max = 1000000, .restart = true, .help = "Most label combinations of request metrics; what comes after is counted as \"other\"."),
     SET("cors_origin", D_STR, cors_origin, .def = "*", .max = 1024, .help = "Access-Control-Allow-Origin; \"\": no CORS headers."),
     SET("key_file", D_STR, key_file, .max = 4000, .restart = true, .help = "SQLite file of the keys made by /key/generate, and of what all keys have spent; default: keys.db in $STATE_DIRECTORY, else in the working folder; \"\": no keys by the API."),

@@ -10,8 +10,6 @@
 
 #include "gateway/gateway.h"
 
-#define RETRY_AFTER_WAIT_MAX_MS                                                                    \
-    60000 /* a longer one is not waited for: the deployment rests, the client is told */
 #define BACKOFF_FIRST_MS   500
 #define BACKOFF_MAX_MS     8000
 #define JITTER_MS          750
@@ -136,22 +134,12 @@ int64_t retry_after_ms(const struct h1_head *h, int64_t now_real_us)
 
 /* ---- may it be tried again? ---- */
 
-static int policy_for(const struct routing *routing, struct str group, enum failure_class class)
-{
-    for (int i = 0; i < routing->group_retry_policy_count; i++) {
-        const struct group_retry_policy *p = &routing->group_retry_policies[i];
-        if (str_eq(p->group, group) && p->policy.by_class[class] >= 0)
-            return p->policy.by_class[class];
-    }
-    return routing->retry_policy.by_class[class];
-}
-
 /* How many times, for a failure of this class at this deployment; *again: where. */
 static int retries_for(const struct request *r, const struct deployment *d,
                        enum failure_class class, enum again *again)
 {
     const struct routing *routing = &r->config->routing;
-    int policy = policy_for(routing, r->group->name, class);
+    int policy = routing_policy_retries(routing, r->record.model, r->group->name, class);
     *again = classes[class].again;
     if (policy > 0 && *again == NEVER)
         *again = ANYWHERE; /* somebody asked for it */
@@ -195,31 +183,11 @@ static bool may_retry(const struct request *r, const struct attempt *failed,
 
 /* ---- fallbacks ---- */
 
-static const struct fallback *find_row(const struct fallback_table *t, struct str name)
-{
-    for (int i = 0; i < t->count; i++)
-        if (str_eq(t->rows[i].from, name))
-            return &t->rows[i];
-    return NULL;
-}
-
-/* By the group's name, the name asked for, either without its provider, then the row for any. */
+/* The row of what is being tried: of the name asked for only while that is it. */
 static const struct fallback *row_for(const struct request *r, enum fallback_kind kind)
 {
-    const struct fallback_table *t = &r->config->routing.fallbacks[kind];
-    struct str names[4] = {r->group->name, r->fallbacks ? r->group->name : r->record.model};
-    if (!t->count)
-        return NULL;
-    for (int i = 0; i < 2; i++) {
-        ptrdiff_t slash = str_find(names[i], '/');
-        names[i + 2] = slash < 0 ? names[i] : str_skip(names[i], (size_t)slash + 1);
-    }
-    for (size_t i = 0; i < COUNT(names); i++) {
-        const struct fallback *row = find_row(t, names[i]);
-        if (row)
-            return row;
-    }
-    return find_row(t, STR("*"));
+    struct str asked = r->fallbacks ? r->group->name : r->record.model;
+    return routing_fallback(&r->config->routing, kind, asked, r->group->name);
 }
 
 static void push_fallbacks(struct request *r, enum failure_class class)
@@ -302,7 +270,7 @@ uint64_t again_wait_ns(struct request *r)
 {
     const struct routing *routing = &r->config->routing;
     int64_t ms = r->last_retry_after_ms;
-    if (ms <= 0 || ms > RETRY_AFTER_WAIT_MAX_MS) {
+    if (ms <= 0 || ms > FLEET_WAITED_FOR_MS) {
         int doublings = MIN(MAX(r->retries - 1, 0), 8);
         ms = MIN((int64_t)BACKOFF_FIRST_MS << doublings, BACKOFF_MAX_MS);
         ms += (int64_t)(rng_unit(&r->worker->rng) * JITTER_MS);

@@ -294,10 +294,16 @@ static bool is_echoed(const struct h1_header *h)
     }
 }
 
+static bool is_ratelimit(const struct h1_header *h)
+{
+    static const struct str ratelimit = {"x-ratelimit-", 12};
+    return h->field == H1_OTHER && h->name.n > ratelimit.n &&
+           str_ieq((struct str){h->name.p, ratelimit.n}, ratelimit);
+}
+
 /* These also go to the client under their own name: SDKs act on them. */
 static bool is_passed(const struct h1_header *h)
 {
-    static const struct str ratelimit = {"x-ratelimit-", 12};
     static const struct str others[] = {{"retry-after-ms", 14}, {"x-should-retry", 14}};
     for (size_t i = 0; i < COUNT(others); i++)
         if (h->field == H1_OTHER && str_ieq(h->name, others[i]))
@@ -305,8 +311,18 @@ static bool is_passed(const struct h1_header *h)
     if (h->field == H1_RETRY_AFTER || h->field == H1_CACHE_CONTROL ||
         h->field == H1_CONTENT_ENCODING)
         return true;
-    return h->field == H1_OTHER && h->name.n > ratelimit.n &&
-           str_ieq((struct str){h->name.p, ratelimit.n}, ratelimit);
+    return is_ratelimit(h);
+}
+
+/* The lines of the key's limits, in the arena. */
+static struct str limit_lines(struct request *r, const struct h1_head *h)
+{
+    char lines[LIMIT_LINES_BYTES];
+    bool upstreams = false;
+    for (int i = 0; i < h->header_count; i++)
+        upstreams |= is_ratelimit(&h->headers[i]);
+    size_t n = limit_header_lines(r, !upstreams, lines);
+    return n ? arena_str(&r->arena, (struct str){lines, n}) : STR_NONE;
 }
 
 char *answer_put_attempts(char *at, const struct request *r)
@@ -323,7 +339,8 @@ struct str answer_headers(struct request *r, const struct attempt *a, const stru
     static const struct str echo = {"llm_provider-", 13};
     struct str fixed = r->snapshot->shared->texts[a->deployment->id].answer;
     struct str id = r->record.request_id, type = h1_get(h, H1_CONTENT_TYPE);
-    size_t room = 400 + 2 * id.n + type.n + fixed.n + r->cors.n;
+    struct str limits = r->key ? limit_lines(r, h) : STR_NONE;
+    size_t room = 400 + 2 * id.n + type.n + fixed.n + limits.n + r->cors.n;
     for (int i = 0; i < h->header_count; i++)
         room += 2 * (h->headers[i].name.n + h->headers[i].value.n + 4) + echo.n;
     char *text = arena_alloc(&r->arena, room), *at = text;
@@ -335,6 +352,7 @@ struct str answer_headers(struct request *r, const struct attempt *a, const stru
     }
     at = put(at, fixed);
     at = answer_put_attempts(at, r);
+    at = put(at, limits);
     at = put(at, r->cors);
     for (int i = 0; i < h->header_count; i++) {
         const struct h1_header *header = &h->headers[i];

@@ -64,6 +64,7 @@ static void stop(struct attempt *a)
         __atomic_sub_fetch(&a->state->in_flight, 1, __ATOMIC_RELAXED);
     if (a->half_open && !a->judged)
         fleet_untried(a->state);
+    deployment_settle(r, &a->ticket, a->exchange.sent_ns > 0);
     a->half_open = false;
     a->phase = ATTEMPT_NONE;
 }

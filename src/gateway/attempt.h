@@ -31,6 +31,7 @@ struct attempt {
     struct deployment_state *state;
     const struct price *price; /* the deployment's, or for a wildcard that of the model meant */
     struct str upstream_model;
+    struct quota_ticket ticket; /* its place at the deployment */
     struct http_exchange exchange;
     struct iovec *pieces;
     struct timer timer; /* streams: when the first token is due */

@@ -119,6 +119,12 @@ static void tell_fleet(struct request *r)
     if (!a || a->judged || a->phase != ATTEMPT_WON || r->error != ERR_NONE)
         return;
     a->judged = true;
+    if (rec->error_code == ERR_STREAM_ERROR) { /* it began well */
+        const struct attempt_failure said = {.class = FAILURE_SERVER, .retry_after_ms = -1};
+        (void)fleet_failed(a->state, a->deployment, &r->config->routing, r->group->count == 1,
+                           &said, loop_now_ns(r->worker->loop));
+        return;
+    }
     int64_t first_us = r->first_token_ns ? us_between(a->chosen_ns, r->first_token_ns)
                                          : us_between(a->chosen_ns, a->exchange.head_ns);
     int64_t token_us = -1;

@@ -4,7 +4,7 @@
  *   - more than allowed_fails failures in a row (or of one class, by allowed_fails_policy);
  *   - not alone in its group, and more than half of at least RATE_ATTEMPTS_MIN attempts of this minute failed;
  *   - not alone, and the failure says that the next request will fail too: 401, 403, 404, 429;
- *   - alone, and a 429 says for how long (Retry-After).
+ *   - alone, and a 429 asks for a longer wait than a request makes (Retry-After; FLEET_WAITED_FOR_MS).
  * It rests for its cooldown_time, else the provider's Retry-After, else router_settings.cooldown_time; twice as long each time that the request that tried
  * it afterwards failed again, up to REST_MAX_MS. So what is dead costs few requests a delay, and what came back is found soon.
  *
@@ -226,7 +226,7 @@ static bool must_rest(struct deployment_state *s, const struct routing *r, bool 
     if (in_row > (uint32_t)r->allowed_fails)
         return true;
     if (alone)
-        return f->class == FAILURE_RATE_LIMIT && f->retry_after_ms > 0;
+        return f->class == FAILURE_RATE_LIMIT && f->retry_after_ms > FLEET_WAITED_FOR_MS;
     return is_lasting(f->class) || mostly_fails(minute);
 }
 

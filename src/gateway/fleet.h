@@ -70,6 +70,9 @@ void fleet_alive(struct deployment_state *s);
 void fleet_succeeded(struct deployment_state *s, int64_t ttft_us, int64_t token_us,
                      uint64_t now_ns);
 
+#define FLEET_WAITED_FOR_MS                                                                        \
+    60000 /* a provider's Retry-After up to this is waited for before a retry */
+
 /* How an attempt failed. */
 struct attempt_failure {
     enum failure_class class;

@@ -80,6 +80,9 @@ struct gateway {
     struct health *health;
     struct key_service *keys;
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
+    /* What all requests spent, for litellm_settings.max_budget; NULL until there is one. limit.c's. */
+    struct spend_file *proxy_spend_file;
+    struct key_spend *proxy_spend; /* atomic */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
     bool ready, draining; /* atomic */
@@ -146,6 +149,7 @@ enum want {
     WANT_INPUT,
     WANT_MAX_TOKENS,
     WANT_MAX_COMPLETION_TOKENS,
+    WANT_N,
     /* LiteLLM's own, which are cut out of what goes upstream */
     WANT_FALLBACKS,
     WANT_NO_FALLBACKS,
@@ -196,6 +200,12 @@ struct answer_look {
     struct json_found seen[SEE_COUNT];
 };
 
+/* When a limit that refused will admit again. */
+struct limit_refusal {
+    int64_t retry_after_s; /* 0: never, the request asks for more than there can be */
+    int64_t resets_us;     /* since 1970, a whole second */
+};
+
 #define TRIED_MAX           32
 #define FALLBACK_DEPTH_MAX  8
 #define FALLBACK_GROUPS_MAX 16
@@ -230,7 +240,15 @@ struct request {
     struct str traceparent_out, tracestate, accept;
     struct str forwarded; /* client headers that go upstream, as a block */
     bool sampled;
-    int64_t prompt_bytes; /* for estimates */
+    int64_t prompt_bytes;        /* for estimates */
+    int64_t output_tokens_asked; /* max_tokens, of all choices; -1: not given */
+
+    /* auth */
+    const struct key *key; /* a reference; NULL: the master key, or all is open */
+
+    /* limit */
+    struct quota_ticket key_ticket;
+    struct limit_refusal refusal;
 
     /* what the client asked of routing */
     int asked_retries;               /* negative: nothing */
@@ -240,9 +258,6 @@ struct request {
     struct str *tags;
     int tag_count;
     uint64_t sticky; /* hash of session or prompt's beginning; 0: none */
-
-    /* auth */
-    const struct key *key; /* a reference; NULL: the master key, or all is open */
 
     /* route */
     const struct model_group *group; /* the one being tried */
@@ -326,7 +341,26 @@ enum step_result upstream_run(struct request *r);
 void upstream_send(struct attempt *a);
 enum step_result relay_run(struct request *r);
 enum step_result finish_run(struct request *r);
+/* The road's end: settles what limit_run took by what the record says was used, and adds the cost to what was spent. Once, after finish_measure. */
 void limit_release(struct request *r);
+
+/* limit.c: the budget of all requests together, at the start and whenever another configuration takes over; opens what it is counted in. Warns where that
+ * cannot outlive a restart. [control] */
+void limit_configure(struct gateway *g, const struct config *c);
+void limit_close(struct gateway *g); /* after the last request [control] */
+
+/* limit.c, for answers: the x-ratelimit-* lines of the key's limits and, of a refusal, when to come again. `plain`: also under the names without
+ * "api_key-", where no upstream's go to the client. At most LIMIT_LINES_BYTES; returns how many, 0 where no limit is set. */
+#define LIMIT_LINES_BYTES 768
+size_t limit_header_lines(const struct request *r, bool plain, char out[LIMIT_LINES_BYTES]);
+
+/* limit.c, for route.c: a place at a deployment, by its rpm and tpm (where the configuration has them enforced) and its
+ * max_parallel_requests. Takes nothing where it says anything but QUOTA_OK. Then the ticket is for deployment_settle, once, when the attempt is
+ * over; `reached`: its upstream got the request (else it is as if there had been none). */
+MUST_USE enum quota_refusal deployment_take(const struct request *r, struct deployment_state *s,
+                                            const struct deployment *d, uint64_t now_ns,
+                                            struct quota_ticket *t);
+void deployment_settle(const struct request *r, struct quota_ticket *t, bool reached);
 
 /* auth.c, also for admin endpoints */
 struct caller {

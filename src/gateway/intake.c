@@ -7,6 +7,8 @@
 #define ID_BYTES_MAX         128
 #define MODEL_BYTES_MAX      256
 #define TRACESTATE_BYTES_MAX 512
+#define TOKENS_ASKED_MAX     1000000000 /* more is as good as none */
+#define CHOICES_ASKED_MAX    1000
 
 static const char *const wanted_paths[WANT_COUNT] = {
     [WANT_MODEL] = "model",
@@ -20,6 +22,7 @@ static const char *const wanted_paths[WANT_COUNT] = {
     [WANT_INPUT] = "input",
     [WANT_MAX_TOKENS] = "max_tokens",
     [WANT_MAX_COMPLETION_TOKENS] = "max_completion_tokens",
+    [WANT_N] = "n",
     [WANT_FALLBACKS] = "fallbacks",
     [WANT_NO_FALLBACKS] = "disable_fallbacks",
     [WANT_NUM_RETRIES] = "num_retries",
@@ -227,6 +230,18 @@ static enum step_result scan_body(struct request *r)
     return STEP_NEXT;
 }
 
+/* The most an answer may have, all its choices together, as far as the client says: for tpm limits. */
+static int64_t output_tokens_asked(const struct json_found *found)
+{
+    int64_t each, choices = 1;
+    if (!json_found_i64(&found[WANT_MAX_COMPLETION_TOKENS], &each) &&
+        !json_found_i64(&found[WANT_MAX_TOKENS], &each))
+        return -1;
+    (void)json_found_i64(&found[WANT_N], &choices);
+    each = MIN(MAX(each, 0), TOKENS_ASKED_MAX);
+    return each * MIN(MAX(choices, 1), CHOICES_ASKED_MAX);
+}
+
 static void take_members(struct request *r)
 {
     struct record *rec = &r->record;
@@ -241,6 +256,7 @@ static void take_members(struct request *r)
     for (size_t i = 0; i < COUNT(prompts); i++)
         if (r->found[prompts[i]].kind != JSON_NONE)
             r->prompt_bytes += (int64_t)(r->found[prompts[i]].end - r->found[prompts[i]].start);
+    r->output_tokens_asked = output_tokens_asked(r->found);
     rec->stream = r->stream;
 }
 

@@ -1,8 +1,8 @@
 /* quota.c -- see quota.h. Four words, each changed by compare-and-swap alone.
  *
- *     window    start in ms (40 bits) | number (24 bits)      0: none yet
- *     requests  number (24 bits)      | count (40 bits)
- *     tokens    number (24 bits)      | count (40 bits)
+ *     window    start in 10 µs (48 bits) | number (16 bits)      0: none yet
+ *     requests  number (16 bits)         | count (48 bits)
+ *     tokens    number (16 bits)         | count (48 bits)
  *     parallel  count
  *
  * A count belongs to the window whose number stands beside it, in the same word: a thread that is late can neither add to a window that it
@@ -11,15 +11,17 @@
  * are taken one after another; where another thread took the last one in between, what was taken is given back. For those few nanoseconds
  * a third thread may see a limit reached that is not; none ever sees room that is not there.
  *
- * 40 bits hold 10^12 tokens a window and 34 years of ms; 24 bits of windows of 60 s last 31 years. */
+ * 48 bits hold 2.8 * 10^14 tokens a window, and 89 years of the machine being up. Numbers wrap after 45 days at the earliest: two windows
+ * could only be taken for each other by a request that is in flight for as long. */
 #include "gateway/quota.h"
 
 #include "base/clock.h"
 
-#define NUMBER_BITS 24
-#define COUNT_BITS  40
+#define NUMBER_BITS 16
+#define COUNT_BITS  48
 #define NUMBER_MASK ((1u << NUMBER_BITS) - 1)
 #define COUNT_MAX   ((1ull << COUNT_BITS) - 1)
+#define TICK_NS     (10 * NS_PER_US)
 
 enum outcome { TAKEN, FULL, LATE /* the window is over, others are in a newer one */ };
 
@@ -44,7 +46,7 @@ static uint32_t number_of_window(uint64_t window)
 
 static uint64_t end_ns(uint64_t window)
 {
-    return ((window >> NUMBER_BITS) + QUOTA_WINDOW_MS) * NS_PER_MS;
+    return (window >> NUMBER_BITS) * TICK_NS + QUOTA_WINDOW_MS * NS_PER_MS;
 }
 
 static bool is_over(uint64_t window, uint64_t now_ns)
@@ -57,8 +59,8 @@ static uint32_t enter_window(struct quota *q, uint64_t now_ns)
 {
     uint64_t seen = load(&q->window);
     while (is_over(seen, now_ns)) {
-        uint64_t start_ms = (now_ns + NS_PER_MS - 1) / NS_PER_MS; /* up: never shorter than 60 s */
-        uint64_t next = start_ms << NUMBER_BITS | ((number_of_window(seen) + 1) & NUMBER_MASK);
+        uint32_t number = (number_of_window(seen) + 1) & NUMBER_MASK;
+        uint64_t next = now_ns / TICK_NS << NUMBER_BITS | number;
         if (swap(&q->window, &seen, next))
             return number_of_window(next);
     }

@@ -7,13 +7,16 @@
 #include "gateway/lines.h"
 #include "observe/cost.h"
 
-/* "*" in the deployment's model stands for what "*" in the group's name matched. */
+/* From the first "*" to the last one, the deployment's model stands for what those in the group's name matched. */
 static struct str fill_in(struct arena *a, struct str pattern, struct str matched)
 {
     ptrdiff_t star = str_find(pattern, '*');
     if (star < 0)
         return pattern;
-    struct str head = {pattern.p, (size_t)star}, tail = str_skip(pattern, (size_t)star + 1);
+    size_t last = pattern.n - 1;
+    while (pattern.p[last] != '*')
+        last--;
+    struct str head = {pattern.p, (size_t)star}, tail = str_skip(pattern, last + 1);
     char *text = arena_alloc(a, head.n + matched.n + tail.n);
     return (struct str){text, (size_t)(put(put(put(text, head), matched), tail) - text)};
 }
@@ -53,8 +56,24 @@ static void take_none(struct request *r)
     rec->deployment = rec->provider = rec->upstream_model = rec->api_base = STR_NONE;
 }
 
-static struct choice choose(struct request *r)
+/* A place at the deployment that choose.c likes best. */
+struct place {
+    const struct request *request;
+    struct quota_ticket ticket;
+};
+
+static bool take_place(void *arg, const struct deployment *d)
 {
+    struct place *p = arg;
+    const struct request *r = p->request;
+    p->ticket = (struct quota_ticket){0};
+    return deployment_take(r, r->snapshot->shared->states[d->id], d, loop_now_ns(r->worker->loop),
+                           &p->ticket) == QUOTA_OK;
+}
+
+static struct choice choose(struct request *r, struct place *place)
+{
+    *place = (struct place){.request = r};
     struct choice_request q = {
         .group = r->group,
         .routing = &r->config->routing,
@@ -66,19 +85,31 @@ static struct choice choose(struct request *r)
         .prompt_tokens = cost_estimate_tokens((uint64_t)r->prompt_bytes),
         .tried = r->tried,
         .tried_count = r->tried_count,
+        .take = take_place,
+        .take_arg = place,
         .now_ns = loop_now_ns(r->worker->loop),
         .rng = &r->worker->rng,
     };
     return choose_deployment(&q);
 }
 
-static void make_attempt(struct request *r, struct attempt *a, const struct choice *c)
+/* It was not to be. */
+static void give_back(struct request *r, const struct choice *c, struct place *place)
+{
+    if (c->half_open)
+        fleet_untried(r->snapshot->shared->states[c->deployment->id]);
+    deployment_settle(r, &place->ticket, false);
+}
+
+static void make_attempt(struct request *r, struct attempt *a, const struct choice *c,
+                         const struct place *place)
 {
     const struct deployment *d = c->deployment;
     *a = (struct attempt){
         .request = r,
         .phase = ATTEMPT_CHOSEN,
         .half_open = c->half_open,
+        .ticket = place->ticket,
         .deployment = d,
         .state = r->snapshot->shared->states[d->id],
         .upstream_model = fill_in(&r->arena, d->upstream_model, r->matched),
@@ -102,10 +133,9 @@ static void waited(struct timer *t)
     request_run(r);
 }
 
-static enum step_result wait_first(struct request *r, const struct choice *c)
+static enum step_result wait_first(struct request *r, const struct choice *c, struct place *place)
 {
-    if (c->half_open)
-        fleet_untried(r->snapshot->shared->states[c->deployment->id]);
+    give_back(r, c, place);
     take_none(r);
     r->timer.on_fire = waited;
     timer_set(r->worker->loop, &r->timer, loop_now_ns(r->worker->loop) + again_wait_ns(r));
@@ -141,15 +171,16 @@ enum step_result route_run(struct request *r)
     r->record.attempts = MAX(r->record.attempts, (int64_t)0);
     if (!r->group && find_group(r) == STEP_FAIL)
         return STEP_FAIL;
-    struct choice c = choose(r);
+    struct place place;
+    struct choice c = choose(r, &place);
     while (!c.deployment && again_elsewhere(r, FAILURE_RATE_LIMIT))
-        c = choose(r);
+        c = choose(r, &place);
     if (!c.deployment)
         return none_to_ask(r, &c);
     if (has_failed_it(r, c.deployment) && !r->waited)
-        return wait_first(r, &c);
+        return wait_first(r, &c, &place);
     r->waited = false;
-    make_attempt(r, &r->first_attempt, &c);
+    make_attempt(r, &r->first_attempt, &c, &place);
     route_take(r, &r->first_attempt);
     if (provider_dialect(c.deployment->provider->dialect)->spoken)
         return STEP_NEXT;
@@ -164,18 +195,19 @@ bool route_hedge(struct request *r)
     if (r->attempt != first || r->tried_count || first->phase == ATTEMPT_WON)
         return false;
     r->tried[r->tried_count++] = first->deployment->id;
-    struct choice c = choose(r);
+    struct place place;
+    struct choice c = choose(r, &place);
     r->tried_count = 0;
     bool other = c.deployment && c.deployment != first->deployment && !c.half_open &&
                  provider_dialect(c.deployment->provider->dialect)->spoken;
     if (!other) {
-        if (c.deployment && c.half_open)
-            fleet_untried(r->snapshot->shared->states[c.deployment->id]);
+        if (c.deployment)
+            give_back(r, &c, &place);
         return false;
     }
     if (!r->second_attempt)
         r->second_attempt = arena_zalloc(&r->arena, sizeof *r->second_attempt);
-    make_attempt(r, r->second_attempt, &c);
+    make_attempt(r, r->second_attempt, &c, &place);
     r->second_attempt->is_hedge = true;
     upstream_send(r->second_attempt);
     return true;
