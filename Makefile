@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is; CMake does the work, one folder a preset under build/.
 .DEFAULT_GOAL := help
-.PHONY: help run build release test quick asan tsan e2e fuzz bench interop lint fmt docs install hooks range clean \
+.PHONY: help run build release test quick asan tsan e2e failover fuzz bench interop lint fmt docs install hooks range clean \
         deps test-deps lint-deps
 
 T ?= 60
@@ -40,6 +40,9 @@ tsan: test-deps | build-dir ## units, corpora and end-to-end tests under ThreadS
 
 e2e: test-deps release ## end-to-end tests of the release build: raw sockets, SDKs, llama.cpp, SIGKILL
 	@scripts/dev/run-e2e release
+
+failover: test-deps release ## every fault of a provider against single and grouped deployments: callers, attempts, log (docs/failover.md)
+	@scripts/dev/failover
 
 fuzz: test-deps | build-dir ## every fuzzer for T seconds (T=60)
 	@$(call CMAKE_BUILD,fuzz)

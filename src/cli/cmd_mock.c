@@ -8,11 +8,12 @@
 #include "net/sock.h"
 
 static struct {
-    const char *host;
-    int64_t port, workers, ttft_ms, tokens_per_second, jitter, tokens, error_status, delay_ms, seed;
+    const char *host, *fault;
+    int64_t port, control_port, workers, ttft_ms, tokens_per_second, jitter, tokens, error_status,
+        delay_ms, seed;
     double error_rate;
     bool known_only, quiet;
-} given = {.host = "127.0.0.1", .port = 9000, .workers = 1, .tokens = 16};
+} given = {.host = "127.0.0.1", .port = 9000, .control_port = -1, .workers = 1, .tokens = 16};
 
 /* clang-format off */
 static const struct option_row rows[] = {
@@ -26,6 +27,8 @@ static const struct option_row rows[] = {
     {.name = "--delay-ms", .type = OPT_INT, .into = &given.delay_ms, .max = 3600000, .value = "MS", .help = "wait before anything of an answer is sent"},
     {.name = "--error-rate", .type = OPT_F64, .into = &given.error_rate, .max = 1, .value = "SHARE", .help = "share of requests that fail, 0 to 1"},
     {.name = "--error-status", .type = OPT_INT, .into = &given.error_status, .min = 400, .max = 599, .value = "STATUS", .help = "what they fail with; not given: 429, 500 and 503 mixed"},
+    {.name = "--fault", .type = OPT_STR, .into = &given.fault, .value = "FAULT", .help = "what goes wrong: [MODEL:]NAME[=VALUE][,NAME...]; several, with blanks between them, in quotes"},
+    {.name = "--control-port", .type = OPT_INT, .into = &given.control_port, .min = 0, .max = 65535, .value = "PORT", .help = "a second port for /mock/..., for faults that refuse connections; 0 takes a free one"},
     {.name = "--seed", .type = OPT_INT, .into = &given.seed, .max = INT64_MAX, .value = "N", .help = "another seed gives other words to the same request"},
     {.name = "--known-models-only", .type = OPT_FLAG, .into = &given.known_only, .help = "answer 404 to names that are not in the table of models"},
     {.name = "--quiet", .short_name = "-q", .type = OPT_FLAG, .into = &given.quiet, .help = "do not say where it listens"},
@@ -45,6 +48,8 @@ static struct mock_options mock_options_given(void)
         .port = (uint16_t)given.port,
         .workers = (uint32_t)given.workers,
         .seed = (uint64_t)given.seed,
+        .faults = str_from(given.fault),
+        .control_port = (int)given.control_port,
         .known_models_only = given.known_only,
     };
     sim_knobs_init(&o.knobs);
@@ -63,6 +68,8 @@ static void say_where(const struct mock *m)
     printf("weir mock: listening on %.*s\n", STR_ARG(mock_api_base(m)));
     for (size_t i = 0; i < sim_model_count; i++)
         printf("  %-14.*s %s\n", STR_ARG(sim_models[i].name), sim_models[i].says);
+    if (mock_control_port(m))
+        printf("  control port   %u\n", mock_control_port(m));
     printf("GET /mock/stats says what was counted.\n");
     fflush(stdout);
 }
@@ -85,6 +92,10 @@ static int run(int argc, char **argv)
     pthread_sigmask(SIG_BLOCK, &ends, NULL); /* before the threads, which inherit it */
     sock_raise_file_limit();
     struct mock_options o = mock_options_given();
+    if (!mock_check_faults(o.faults, &e)) {
+        fprintf(stderr, "weir mock: %s\n", e.text);
+        return EXIT_USAGE;
+    }
     struct mock *m = mock_start(&o, &e);
     if (!m) {
         fprintf(stderr, "weir mock: %s\n", e.text);
@@ -107,14 +118,43 @@ const struct command cmd_mock = {
         "  curl localhost:9000/v1/completions -H 'content-type: application/json' \\\n"
         "       -H 'x-mock-status: 429' \\\n"
         "       -d '{\"model\":\"sim-fast\",\"prompt\":\"hello\"}'\n"
+        "  weir mock --fault 'hang-head gpt-4o:status=429,retry-after=2'\n"
+        "  curl localhost:9000/mock/fault -H 'content-type: application/json' \\\n"
+        "       -d '{\"fault\":\"cut-after=3\",\"model\":\"gpt-4o\",\"count\":5,\"share\":0.5}'\n"
+        "  curl -X DELETE localhost:9000/mock/fault\n"
         "\n"
-        "One request can be told apart by headers: x-mock-ttft-ms, -tokens-per-second, -tokens,\n"
-        "-jitter, -delay-ms, -status, -retry-after, -no-usage, -frame-bytes, -body-bytes, and, "
-        "with\n"
-        "a number of tokens after which it happens, -cut-after, -stall-after, -error-in-stream.\n"
         "Models sim-slow, sim-flaky, sim-tools, sim-long, sim-reasoning and sim-embed have ways "
         "of\n"
-        "their own; any other name behaves as sim-fast.\n",
+        "their own; any other name behaves as sim-fast.\n"
+        "\n"
+        "Settings of one request, as headers \"x-mock-NAME: VALUE\":\n"
+#define K(id, name, off, min, max, implied, help) "  " name ": " help "\n"
+#define F(id, name, off, min, max, implied, help)
+#define A(id, name, off, min, max, implied, help)
+#include "mock/knobs.def"
+#undef K
+#undef F
+#undef A
+        "\n"
+        "Faults of an answer, by the same headers, by --fault, or by POST /mock/fault while it "
+        "runs:\n"
+#define K(id, name, off, min, max, implied, help)
+#define F(id, name, off, min, max, implied, help) "  " name ": " help "\n"
+#define A(id, name, off, min, max, implied, help)
+#include "mock/knobs.def"
+#undef K
+#undef F
+#undef A
+        "\n"
+        "Faults of the whole port, by --fault or POST /mock/fault at the control port:\n"
+#define K(id, name, off, min, max, implied, help)
+#define F(id, name, off, min, max, implied, help)
+#define A(id, name, off, min, max, implied, help) "  " name ": " help "\n"
+#include "mock/knobs.def"
+#undef K
+#undef F
+#undef A
+    ,
     .options = options,
     .run = run,
 };

@@ -441,6 +441,19 @@ static void turn_away(struct http_server *s, const struct listener *l, int fd)
     close(fd);
 }
 
+/* What the handler wants done with a new connection. False: it is closed. */
+static bool is_welcome(struct http_server *s, int fd)
+{
+    struct linger at_once = {.l_onoff = 1};
+    enum http_welcome how = s->handler->on_accept ? s->handler->on_accept(s) : HTTP_SERVE;
+    if (how == HTTP_SERVE)
+        return true;
+    if (how == HTTP_TURN_AWAY_RST)
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    close(fd);
+    return false;
+}
+
 /* Descriptors or memory ran out: those who wait stay in the kernel's queue for a moment. */
 static void pause_accepting(struct http_server *s)
 {
@@ -452,7 +465,7 @@ static void pause_accepting(struct http_server *s)
         s->warned_ns = now_ns;
     }
     for (struct listener *l = s->listeners; l; l = l->next)
-        if (!loop_change_level(s->loop, &l->watch, EPOLLERR))
+        if (l->watch.fd >= 0 && !loop_change_level(s->loop, &l->watch, EPOLLERR))
             diag_warn("cannot pause a listener: %s", strerror(errno));
     timer_set(s->loop, &s->accept_again, now_ns + 100 * NS_PER_MS);
 }
@@ -468,7 +481,7 @@ static void listener_event(struct watch *w, uint32_t events)
         if (fd >= 0) {
             if (s->counters.open >= s->limits.max_connections)
                 turn_away(s, l, fd);
-            else
+            else if (is_welcome(s, fd))
                 conn_open(s, l, fd, &peer);
             continue;
         }
@@ -482,14 +495,14 @@ static void accept_again(struct timer *t)
 {
     struct http_server *s = CONTAINER(t, struct http_server, accept_again);
     for (struct listener *l = s->listeners; l; l = l->next)
-        if (!loop_change_level(s->loop, &l->watch, EPOLLIN))
+        if (l->watch.fd >= 0 && !loop_change_level(s->loop, &l->watch, EPOLLIN))
             diag_error("cannot resume a listener: %s", strerror(errno));
 }
 
 bool http_server_listen(struct http_server *s, int fd, struct tls_server *tls)
 {
     struct listener *l = mem_alloc(sizeof *l);
-    *l = (struct listener){{.fd = fd, .on_event = listener_event}, tls, s, s->listeners};
+    *l = (struct listener){{.fd = fd, .on_event = listener_event}, -1, tls, s, s->listeners};
     if (!loop_add_level(s->loop, &l->watch, EPOLLIN)) {
         mem_free(l);
         return false;
@@ -527,7 +540,7 @@ static void stop_listening(struct http_server *s)
 {
     timer_clear(s->loop, &s->accept_again);
     for (struct listener *l; (l = s->listeners);) {
-        int fd = l->watch.fd;
+        int fd = l->paused_fd >= 0 ? l->paused_fd : l->watch.fd;
         s->listeners = l->next;
         loop_remove(s->loop, &l->watch);
         close(fd);
@@ -535,16 +548,51 @@ static void stop_listening(struct http_server *s)
     }
 }
 
-void http_server_drain(struct http_server *s)
+static void close_idle(struct http_server *s)
 {
-    s->draining = true;
-    stop_listening(s);
     for (struct http_conn *c = s->open, *next; c; c = next) {
         next = c->next;
         if (c->state == CONN_LINGER || c->state == CONN_HANDSHAKE ||
             (c->state == CONN_READING && !buf_used(&c->in) && !c->in_body))
             server_close(c);
     }
+}
+
+void http_server_drain(struct http_server *s)
+{
+    s->draining = true;
+    stop_listening(s);
+    close_idle(s);
+}
+
+/* Linux takes a listening TCP socket back to "bound" on shutdown(2). One whose port the kernel chose loses that, so it is bound anew;
+ * for others that fails, and nothing is lost. */
+static void stop_accepting(struct listener *l)
+{
+    struct sock_addr bound = {.len = sizeof bound.storage};
+    l->paused_fd = l->watch.fd;
+    loop_remove(l->server->loop, &l->watch);
+    (void)getsockname(l->paused_fd, &bound.any, &bound.len);
+    shutdown(l->paused_fd, SHUT_RD);
+    (void)!bind(l->paused_fd, &bound.any, bound.len);
+}
+
+static void accept_anew(struct listener *l)
+{
+    l->watch.fd = l->paused_fd;
+    l->paused_fd = -1;
+    if (listen(l->watch.fd, REFUSED_BACKLOG) != 0 ||
+        !loop_add_level(l->server->loop, &l->watch, EPOLLIN))
+        diag_error("cannot listen again: %s", strerror(errno));
+}
+
+void http_server_refuse(struct http_server *s, bool refuse)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (refuse != (l->paused_fd >= 0))
+            (refuse ? stop_accepting : accept_anew)(l);
+    if (refuse)
+        close_idle(s);
 }
 
 void http_server_free(struct http_server *s)

@@ -33,6 +33,8 @@ struct http_request {
     struct str client;   /* address without port */
 };
 
+enum http_welcome { HTTP_SERVE, HTTP_TURN_AWAY, HTTP_TURN_AWAY_RST };
+
 struct http_handler {
     /* The head is complete, the body is not read yet. ERR_NONE to go on, or an error to answer at once (404, 401, 413). May be NULL. */
     enum error_code (*on_head)(struct http_conn *c, const struct h1_head *h);
@@ -45,6 +47,8 @@ struct http_handler {
     /* Fills an error answer's body as the API's JSON. Used for errors found by the server itself too. */
     void (*write_error)(struct http_conn *c, enum error_code code, const char *detail,
                         struct buf *body);
+    /* A connection was accepted: serve it, or close it at once, maybe by a reset. May be NULL. For weir mock's faults. */
+    enum http_welcome (*on_accept)(struct http_server *s);
 };
 
 struct http_counters { /* single writer: this loop */
@@ -61,6 +65,8 @@ const struct http_counters *http_server_counters(struct http_server *s);
 MUST_USE bool http_server_listen(struct http_server *s, int listener, struct tls_server *tls);
 /* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". */
 void http_server_drain(struct http_server *s);
+/* For weir mock's faults: the ports stay bound, but nothing listens, so connections are refused; idle ones are closed. False takes it back. TCP only. */
+void http_server_refuse(struct http_server *s, bool refuse);
 uint32_t http_server_open(const struct http_server *s);
 struct pool *
 http_server_blocks(struct http_server *s); /* of BUF_BLOCK_BYTES; shared by all of this loop */
@@ -84,6 +90,10 @@ void http_body(struct http_conn *c,
 void http_end(struct http_conn *c);
 /* Ends without completing: what is queued is flushed, then the connection is closed without the terminating chunk, so that the client can tell. */
 void http_abort(struct http_conn *c);
+/* For weir mock's faults: bytes exactly as they are instead of http_begin and http_body, head, framing and all. Ends by http_end or http_abort. */
+void http_raw(struct http_conn *c, struct str bytes);
+/* For weir mock's faults: as http_abort, but by a reset (RST), which may overtake what is still on its way. */
+void http_reset(struct http_conn *c);
 /* Bytes queued and not yet taken by the kernel. */
 size_t http_queued(const struct http_conn *c);
 /* Is the client's socket full? on_drained will tell when all that is queued has gone. */

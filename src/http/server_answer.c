@@ -31,9 +31,9 @@ static void start_linger(struct http_conn *c)
 static void break_off(struct http_conn *c)
 {
     struct linger at_once = {.l_onoff = 1};
-    if (c->close_delimited && c->stream.tls)
+    if (c->close_delimited && c->stream.tls && !c->reset)
         shutdown(c->stream.fd, SHUT_WR);
-    else if (c->close_delimited)
+    else if (c->close_delimited || c->reset)
         setsockopt(c->stream.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     server_close(c);
 }
@@ -254,6 +254,24 @@ void http_abort(struct http_conn *c)
     c->ended = true;
     c->keep_alive = false;
     queue_flush(c);
+}
+
+void http_raw(struct http_conn *c, struct str bytes)
+{
+    ENSURE(c->magic == CONN_MAGIC && c->state != CONN_DEAD && !c->ended);
+    if (!c->began) {
+        c->no_body = c->sized_out = c->chunked_out = false;
+        c->owed = 0;
+    }
+    c->began = true;
+    put(c, bytes);
+    queue_flush(c);
+}
+
+void http_reset(struct http_conn *c)
+{
+    c->reset = true;
+    http_abort(c);
 }
 
 void http_reply(struct http_conn *c, int status, struct str content_type, struct str headers,

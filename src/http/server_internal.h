@@ -17,10 +17,11 @@ enum conn_state {
 #define READ_ROOM_BYTES 4096u
 #define READ_AHEAD_MAX_BYTES                                                                       \
     (1024u * 1024u) /* a body's length is a promise: memory follows what comes, not what is said */
-#define READS_A_PASS   8    /* then the others have their turn */
-#define LINGER_MS      2000 /* without a byte from the client */
-#define LINGER_MAX_MS  30000
-#define ACCEPTS_A_PASS 64
+#define READS_A_PASS    8    /* then the others have their turn */
+#define LINGER_MS       2000 /* without a byte from the client */
+#define LINGER_MAX_MS   30000
+#define ACCEPTS_A_PASS  64
+#define REFUSED_BACKLOG 4096 /* of a port that listens again */
 
 struct http_conn {
     uint32_t magic;
@@ -32,6 +33,7 @@ struct http_conn {
     bool head_timed;         /* the time-out for the request's head is running */
     bool in_body;            /* the head is parsed, the body is coming */
     bool old_client;         /* HTTP/1.0 */
+    bool reset;              /* with `aborted`: end by a RST */
     struct http_server *server;
     struct stream stream;
     struct watch watch;
@@ -54,6 +56,7 @@ struct http_conn {
 
 struct listener {
     struct watch watch;
+    int paused_fd; /* >= 0: bound but not listening; the watch has no descriptor then */
     struct tls_server *tls;
     struct http_server *server;
     struct listener *next;

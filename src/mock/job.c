@@ -12,9 +12,10 @@
  * client is gone. It never allocates for a token: frames are put together in the worker's buffer.
  * What is queued for a slow reader stays below QUEUE_HIGH_BYTES: the job then waits for on_drained.
  * Thread: the worker's. */
-#include "mock/job.h"
+#include "mock/job_internal.h"
 
 #include <stdarg.h>
+#include <time.h>
 
 #define QUEUE_HIGH_BYTES 65536u
 #define TOKENS_TOTAL_MAX 200000 /* all choices together */
@@ -64,26 +65,6 @@ static const char *const want_paths[WANT_COUNT] = {
 /* clang-format on */
 static const struct json_want *want;
 
-enum job_phase { JOB_ERROR, JOB_WHOLE, JOB_STREAM, JOB_STREAMING, JOB_STALLED };
-
-struct job {
-    enum job_phase phase;
-    int status;
-    struct mock_worker *worker;
-    struct http_conn *conn;
-    struct timer timer;
-    struct tally_slot *slot;
-    struct sim_knobs knobs;
-    struct sim_schedule schedule;
-    struct answer answer;
-    uint32_t sent;      /* tokens a choice, of a stream */
-    struct buf made;    /* an answer made at intake (embeddings) */
-    struct arena arena; /* a tool call's name and arguments */
-    char why[160];      /* an error's sentence; "": the status's own */
-    char model[ANSWER_MODEL_BYTES_MAX];
-    struct answer_frames frames; /* of a stream; last: it stays unwritten for others */
-};
-
 /* What intake has in hand. */
 struct intake {
     struct mock_worker *worker;
@@ -107,12 +88,12 @@ static void job_free(struct job *j)
     timer_clear(w->loop, &j->timer);
     http_set_user(j->conn, NULL);
     buf_fini(&j->made);
+    buf_fini(&j->raw);
     arena_fini(&j->arena);
     pool_put(&w->jobs, j);
 }
 
-/* Room for `bytes` in the worker's buffer, emptied. */
-static char *text_room(struct mock_worker *w, size_t bytes)
+char *job_text_room(struct mock_worker *w, size_t bytes)
 {
     if (w->text.cap > TEXT_KEEP_BYTES)
         buf_fini(&w->text);
@@ -120,27 +101,22 @@ static char *text_room(struct mock_worker *w, size_t bytes)
     return buf_room(&w->text, bytes);
 }
 
-static void reply_error(struct mock_worker *w, struct http_conn *c, int status,
-                        int64_t retry_after_s, const char *message)
+static void reply_error(struct mock_worker *w, struct http_conn *c, int status, struct str headers,
+                        const char *message)
 {
-    char header[48];
-    int n = retry_after_s > 0
-                ? snprintf(header, sizeof header, "retry-after: %lld\r\n", (long long)retry_after_s)
-                : 0;
     buf_clear(&w->text);
     ENSURE(answer_error(&w->text, status, message));
-    http_reply(c, status, STR("application/json"), (struct str){header, (size_t)n},
-               buf_str(&w->text));
+    http_reply(c, status, STR("application/json"), headers, buf_str(&w->text));
 }
 
 void job_refuse(struct mock_worker *w, struct http_conn *c, int status, const char *message)
 {
-    reply_error(w, c, status, 0, message);
+    reply_error(w, c, status, STR_NONE, message);
 }
 
 /* ---- play: the end of an answer ---- */
 
-static void count_usage(const struct job *j)
+void job_count_usage(const struct job *j)
 {
     const struct answer *a = &j->answer;
     tally_add(j->slot, TALLY_PROMPT_TOKENS, (uint64_t)a->prompt_tokens);
@@ -149,54 +125,101 @@ static void count_usage(const struct job *j)
     tally_add(j->slot, TALLY_REASONING_TOKENS, (uint64_t)a->reasoning_tokens);
 }
 
-/* The answer was ended on purpose before it was complete, or the client is gone. */
-static void end_partial(struct job *j, enum tally_counter how)
+void job_end_partial(struct job *j, enum tally_counter how)
 {
-    tally_add(j->slot, how, 1);
+    if (how == TALLY_CANCELLED)
+        tally_cancel(j->slot, j->arrived_ns, clock_mono_ns());
+    else
+        tally_add(j->slot, how, 1);
     tally_add(j->slot, TALLY_PARTIAL_TOKENS, (uint64_t)j->sent * j->answer.choices);
     job_free(j);
+}
+
+void job_end(struct job *j)
+{
+    struct http_conn *c = j->conn;
+    tally_add(j->slot, TALLY_COMPLETED, 1);
+    http_end(c);
+    job_free(j);
+}
+
+/* The header lines that say when to come again. */
+static struct str retry_lines(const struct job *j, char *out, size_t room)
+{
+    const int64_t *v = j->knobs.v;
+    size_t n = 0;
+    out[0] = '\0';
+    if (v[SIM_RETRY_AFTER])
+        n += (size_t)snprintf(out, room, "retry-after: %lld\r\n", (long long)v[SIM_RETRY_AFTER]);
+    if (v[SIM_RETRY_AFTER_MS])
+        n += (size_t)snprintf(out + n, room - n, "retry-after-ms: %lld\r\n",
+                              (long long)v[SIM_RETRY_AFTER_MS]);
+    if (v[SIM_RETRY_AFTER_DATE]) {
+        time_t when = time(NULL) + (time_t)v[SIM_RETRY_AFTER_DATE];
+        struct tm tm;
+        gmtime_r(&when, &tm);
+        n += strftime(out + n, room - n, "retry-after: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+    }
+    return (struct str){out, n};
 }
 
 static void play_error(struct job *j)
 {
     struct http_conn *c = j->conn;
+    char lines[160];
     tally_add(j->slot, TALLY_STATUS + j->status, 1);
     tally_add(j->slot, TALLY_COMPLETED, 1);
-    reply_error(j->worker, c, j->status, j->knobs.v[SIM_RETRY_AFTER], j->why[0] ? j->why : NULL);
+    reply_error(j->worker, c, j->status, retry_lines(j, lines, sizeof lines),
+                j->why[0] ? j->why : NULL);
     job_free(j);
 }
 
 /* ---- play: whole answers ---- */
 
+struct str job_whole_text(struct job *j)
+{
+    struct str made = buf_str(&j->made);
+    char *start = made.n ? NULL : job_text_room(j->worker, answer_room(&j->answer));
+    return start ? (struct str){start, (size_t)(answer_whole(&j->answer, start) - start)} : made;
+}
+
+/* What a fault leaves of a plain answer's body: half of it. */
+static void play_half(struct job *j, struct str text)
+{
+    const int64_t *v = j->knobs.v;
+    http_body(j->conn, (struct str){text.p, text.n / 2});
+    if (v[SIM_STALL_AFTER] >= 0) {
+        fault_count(j, SIM_STALL_AFTER);
+        j->phase = JOB_STALLED;
+    } else if (v[SIM_RESET_AFTER] >= 0) {
+        fault_count(j, SIM_RESET_AFTER);
+        fault_reset_soon(j);
+    } else {
+        fault_count(j, SIM_CUT_AFTER);
+        http_abort(j->conn);
+        job_end_partial(j, TALLY_CUT);
+    }
+}
+
 static void play_whole(struct job *j)
 {
     struct http_conn *c = j->conn;
-    struct str text = buf_str(&j->made);
+    const int64_t *v = j->knobs.v;
+    struct str text = job_whole_text(j);
     if (!text.n) {
-        char *start = text_room(j->worker, answer_room(&j->answer));
-        if (!start) {
-            j->status = 500;
-            play_error(j);
-            return;
-        }
-        text = (struct str){start, (size_t)(answer_whole(&j->answer, start) - start)};
+        j->status = 500;
+        play_error(j);
+        return;
     }
     tally_add(j->slot, TALLY_STATUS + 200, 1);
     http_begin(c, 200, STR("content-type: application/json\r\n"), (int64_t)text.n);
-    if (j->knobs.v[SIM_STALL_AFTER] >= 0) {
-        http_body(c, (struct str){text.p, text.n / 2});
-        j->phase = JOB_STALLED;
-    } else if (j->knobs.v[SIM_CUT_AFTER] >= 0) {
-        http_body(c, (struct str){text.p, text.n / 2});
-        http_abort(c);
-        end_partial(j, TALLY_CUT);
-    } else {
-        http_body(c, text);
-        tally_add(j->slot, TALLY_COMPLETED, 1);
-        count_usage(j);
-        http_end(c);
-        job_free(j);
+    if (v[SIM_STALL_AFTER] >= 0 || v[SIM_CUT_AFTER] >= 0 || v[SIM_RESET_AFTER] >= 0) {
+        play_half(j, text);
+        return;
     }
+    http_body(c, text);
+    job_count_usage(j);
+    job_end(j);
 }
 
 /* ---- play: streams ---- */
@@ -227,18 +250,23 @@ static void send_token(struct job *j, char *room)
 
 static void finish_stream(struct job *j, char *room)
 {
-    struct http_conn *c = j->conn;
-    for (uint32_t choice = 0; !j->answer.tokens && choice < j->answer.choices; choice++)
+    const struct answer *a = &j->answer;
+    bool unfinished = sim_knob_on(&j->knobs, SIM_NO_END);
+    for (uint32_t choice = 0; !a->tokens && choice < a->choices; choice++)
         send_frame(j, room, answer_first(&j->frames, room, choice));
-    for (uint32_t choice = 0; choice < j->answer.choices; choice++)
+    if (unfinished) {
+        fault_count(j, SIM_NO_END);
+        http_end(j->conn);
+        job_end_partial(j, TALLY_CUT);
+        return;
+    }
+    for (uint32_t choice = 0; choice < a->choices; choice++)
         send_frame(j, room, answer_finish(&j->frames, room, choice));
-    if (j->answer.usage)
+    if (a->usage)
         send_frame(j, room, answer_usage(&j->frames, room));
-    http_body(c, ANSWER_DONE);
-    tally_add(j->slot, TALLY_COMPLETED, 1);
-    count_usage(j);
-    http_end(c);
-    job_free(j);
+    http_body(j->conn, ANSWER_DONE);
+    job_count_usage(j);
+    job_end(j);
 }
 
 static void error_in_stream(struct job *j)
@@ -250,7 +278,7 @@ static void error_in_stream(struct job *j)
            buf_append_str(b, STR("\n\n")));
     http_body(c, buf_str(b));
     http_end(c);
-    end_partial(j, TALLY_STREAM_ERRORS);
+    job_end_partial(j, TALLY_STREAM_ERRORS);
 }
 
 /* Does the stream stop at this token, as a knob says? Then it has been dealt with. */
@@ -258,11 +286,17 @@ static bool stops_here(struct job *j)
 {
     const int64_t *v = j->knobs.v;
     if (v[SIM_CUT_AFTER] == j->sent) {
+        fault_count(j, SIM_CUT_AFTER);
         http_abort(j->conn);
-        end_partial(j, TALLY_CUT);
+        job_end_partial(j, TALLY_CUT);
+    } else if (v[SIM_RESET_AFTER] == j->sent) {
+        fault_count(j, SIM_RESET_AFTER);
+        fault_reset_soon(j);
     } else if (v[SIM_STALL_AFTER] == j->sent) {
+        fault_count(j, SIM_STALL_AFTER);
         j->phase = JOB_STALLED;
     } else if (v[SIM_ERROR_AFTER] == j->sent) {
+        fault_count(j, SIM_ERROR_AFTER);
         error_in_stream(j);
     } else {
         return false;
@@ -277,7 +311,7 @@ static void play_stream(struct job *j)
     uint64_t now_ns = clock_mono_ns();
     if (http_queued(j->conn) && http_flush_now(j->conn))
         return; /* the socket is full: on_drained goes on */
-    char *room = text_room(w, answer_frame_room(&j->answer));
+    char *room = job_text_room(w, answer_frame_room(&j->answer));
     ENSURE(room); /* bounded by SIM_FRAME_BYTES */
     while (!stops_here(j)) {
         if (j->sent == j->answer.tokens) {
@@ -297,6 +331,9 @@ static void play_stream(struct job *j)
 
 static void play(struct job *j)
 {
+    bool due = j->phase == JOB_WHOLE || j->phase == JOB_STREAM;
+    if (due && j->knobs.faulty && fault_play(j))
+        return;
     switch (j->phase) {
     case JOB_ERROR: play_error(j); break;
     case JOB_WHOLE: play_whole(j); break;
@@ -306,6 +343,8 @@ static void play(struct job *j)
         break;
     case JOB_STREAMING: play_stream(j); break;
     case JOB_STALLED: break;
+    case JOB_DRIBBLING:
+    case JOB_RESETTING: fault_go_on(j); break;
     }
 }
 
@@ -325,7 +364,7 @@ void job_gone(struct http_conn *c)
 {
     struct job *j = http_user(c);
     if (j)
-        end_partial(j, TALLY_CANCELLED);
+        job_end_partial(j, TALLY_CANCELLED);
 }
 
 /* When the first byte of the answer is due: a whole answer comes when its last token would. */
@@ -400,9 +439,11 @@ static struct job *job_new(struct intake *in, struct http_conn *c)
     j->worker = w;
     j->conn = c;
     j->timer.on_fire = timer_fired;
+    j->arrived_ns = in->request->arrived_ns;
     j->answer.number = (uint64_t)w->index << 24 | (w->requests++ & 0xffffff);
     j->answer.choices = 1;
     buf_init(&j->made, 0, NULL);
+    buf_init(&j->raw, 0, NULL);
     arena_init(&j->arena, NULL, 0);
     http_set_user(c, j);
     return j;
@@ -442,6 +483,7 @@ static bool take_model(struct job *j, struct intake *in, const struct sim_model 
     if (!*row && m->options.known_models_only)
         return fail(j, 404, "The model `%.*s` does not exist.", STR_ARG(j->answer.model));
     j->knobs = *row ? m->model_knobs[*row - sim_models] : m->options.knobs;
+    rules_apply(&m->rules, j->answer.model, &j->knobs);
     return apply_headers(j, in->request->head);
 }
 
@@ -458,6 +500,8 @@ static bool take_prompt(struct job *j, const struct intake *in, enum want what)
     j->status = sim_error_status(&j->knobs, j->answer.seed, nth);
     if (j->status)
         j->phase = JOB_ERROR;
+    if (j->knobs.v[SIM_STATUS])
+        fault_count(j, SIM_STATUS);
     return j->status == 0;
 }
 

@@ -8,6 +8,7 @@
 #include "http/server.h"
 #include "mock/answer.h"
 #include "mock/mock.h"
+#include "mock/rules.h"
 #include "mock/tally.h"
 
 #define MOCK_SEEN_SLOTS 4096 /* a power of two */
@@ -34,6 +35,11 @@ struct mock {
     uint32_t seen[MOCK_SEEN_SLOTS]; /* how often a request came that may fail; by hash; atomic */
     pthread_mutex_t reset_lock;
     struct tally base; /* counts at the last reset; under reset_lock */
+    struct rules rules;
+    int at_accept;          /* atomic: a knob of the A rows, or 0 */
+    int64_t at_accept_left; /* atomic: connections that still get it; < 0: no end */
+    uint16_t control_port;
+    struct http_server *control; /* the control port, on the first worker's loop; or NULL */
 };
 
 /* Once, before any worker runs. */
@@ -48,3 +54,14 @@ void job_gone(struct http_conn *c);
 /* Answers with an error at once; no job. */
 void job_refuse(struct mock_worker *w, struct http_conn *c, int status, const char *message);
 size_t job_bytes(void); /* size of a job, for the pool */
+
+/* ---- admin.c ---- */
+void admin_faults(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+void admin_set_fault(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+void admin_clear_faults(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+enum http_welcome mock_on_accept(struct http_server *s);
+/* `fault` is a knob at accepting, or 0 for none. `self`: the worker that calls; NULL: before
+ * the threads run. */
+void mock_set_at_accept(struct mock *m, struct mock_worker *self, int fault, int64_t count);
+/* Sets what mock_options.faults says. Before the threads run. */
+MUST_USE bool mock_set_faults(struct mock *m, struct str words, struct err *e);

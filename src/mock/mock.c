@@ -4,6 +4,8 @@
  * (read-only), the table of requests seen (atomic) and the counts at the last reset (locked, never
  * on the way of a request). What a request gets is job.c's.
  *
+ * Faults (knobs.def) come by headers, by rules (rules.c) set at the start or at run time (admin.c), and are played by job.c and fault.c.
+ *
  * TCP: every worker listens for itself (SO_REUSEPORT) when there are several; one alone does
  * without, so that a port in use is an error and not a second server beside the first. Unix sockets
  * know no SO_REUSEPORT: the workers share one listener. */
@@ -55,8 +57,12 @@ static void serve_model(struct mock_worker *w, struct http_conn *c, struct http_
 
 static void gather(struct mock *m, struct tally *into)
 {
-    for (uint32_t i = 0; i < m->worker_count; i++)
-        tally_merge(into, &m->workers[i].tally);
+    for (uint32_t i = 0; i < m->worker_count; i++) {
+        const struct mock_worker *w = &m->workers[i];
+        tally_merge(into, &w->tally);
+        into->accepted += COUNTER_GET(http_server_counters(w->server)->accepted) +
+                          COUNTER_GET(w->tally.turned_away);
+    }
 }
 
 static void serve_stats(struct mock_worker *w, struct http_conn *c, struct http_request *r)
@@ -101,6 +107,9 @@ static const struct endpoint {
     {H1_GET,  STR("/health"),           serve_health},
     {H1_GET,  STR("/mock/stats"),       serve_stats},
     {H1_POST, STR("/mock/reset"),       serve_reset},
+    {H1_GET,  STR("/mock/faults"),      admin_faults},
+    {H1_POST, STR("/mock/fault"),       admin_set_fault},
+    {H1_DELETE, STR("/mock/fault"),     admin_clear_faults},
 };
 /* clang-format on */
 
@@ -138,6 +147,15 @@ static void write_error(struct http_conn *c, enum error_code code, const char *d
 }
 
 static const struct http_handler handler = {
+    .on_accept = mock_on_accept,
+    .on_request = on_request,
+    .on_drained = job_drained,
+    .on_gone = job_gone,
+    .write_error = write_error,
+};
+
+/* The control port's: the same, but no fault holds there. */
+static const struct http_handler control_handler = {
     .on_request = on_request,
     .on_drained = job_drained,
     .on_gone = job_gone,
@@ -246,8 +264,35 @@ static bool start_workers(struct mock *m, struct err *e)
     return true;
 }
 
+/* A second port, on the first worker's loop, that faults at accepting leave alone. */
+static bool start_control(struct mock *m, struct err *e)
+{
+    struct mock_worker *w = &m->workers[0];
+    uint16_t port = (uint16_t)m->options.control_port;
+    if (m->options.control_port < 0)
+        return true;
+    if (is_unix(m->options.host))
+        return err_set(e, "--control-port goes with a TCP port, not with a Unix socket");
+    int fd = sock_listen(m->options.host, port, false, 64, e);
+    if (fd < 0)
+        return false;
+    struct sock_addr bound = {.len = sizeof bound.storage};
+    if (port == 0 && getsockname(fd, &bound.any, &bound.len) == 0)
+        port = ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
+    m->control_port = port;
+    m->control = http_server_new(w->loop, &limits, &control_handler, w);
+    if (http_server_listen(m->control, fd, NULL))
+        return true;
+    close(fd);
+    return err_set(e, "weir mock cannot watch its control port: %s", strerror(errno));
+}
+
 static void free_mock(struct mock *m)
 {
+    if (m->control)
+        http_server_free(m->control);
+    rules_fini(&m->rules);
+    mem_free((char *)m->options.faults.p);
     for (uint32_t i = 0; i < m->worker_count; i++)
         worker_fini(&m->workers[i]);
     tally_fini(&m->base);
@@ -276,6 +321,8 @@ struct mock *mock_start(const struct mock_options *o, struct err *e)
     struct mock *m = mem_alloc(sizeof *m);
     m->options = *o;
     m->options.host = (struct str){mem_strdup(o->host), o->host.n};
+    m->options.faults = (struct str){mem_strdup(o->faults), o->faults.n};
+    rules_init(&m->rules);
     m->workers = mem_alloc(o->workers * sizeof *m->workers);
     m->model_knobs = mem_alloc(sim_model_count * sizeof *m->model_knobs);
     for (size_t i = 0; i < sim_model_count; i++) {
@@ -283,7 +330,7 @@ struct mock *mock_start(const struct mock_options *o, struct err *e)
         sim_knobs_overlay(&m->model_knobs[i], &sim_models[i]);
     }
     pthread_mutex_init(&m->reset_lock, NULL);
-    if (!start_workers(m, e)) {
+    if (!start_workers(m, e) || !start_control(m, e) || !mock_set_faults(m, m->options.faults, e)) {
         free_mock(m);
         return NULL;
     }
@@ -299,6 +346,7 @@ struct mock *mock_start_builtin(uint32_t workers, struct err *e)
         .host = {host, (size_t)n},
         .workers = workers,
         .known_models_only = true,
+        .control_port = -1,
     };
     sim_knobs_init(&o.knobs);
     return mock_start(&o, e);
@@ -307,6 +355,11 @@ struct mock *mock_start_builtin(uint32_t workers, struct err *e)
 struct str mock_api_base(const struct mock *m)
 {
     return str_from(m->api_base);
+}
+
+uint16_t mock_control_port(const struct mock *m)
+{
+    return m->control_port;
 }
 
 void mock_stop(struct mock *m)

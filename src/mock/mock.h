@@ -2,8 +2,9 @@
  *
  * It has threads of its own, each with a loop and a server, and shares nothing with the rest of the
  * program. Endpoints, with and without /v1:
- *   POST /v1/chat/completions, /v1/completions, /v1/embeddings, /mock/reset
- *   GET  /v1/models, /v1/models/{id}, /health, /mock/stats */
+ *   POST   /v1/chat/completions, /v1/completions, /v1/embeddings, /mock/reset, /mock/fault
+ *   GET    /v1/models, /v1/models/{id}, /health, /mock/stats, /mock/faults
+ *   DELETE /mock/fault */
 #pragma once
 
 #include "base/err.h"
@@ -17,11 +18,15 @@ struct mock_options {
     uint32_t workers;
     struct sim_knobs knobs; /* for models whose row does not say otherwise */
     uint64_t seed;
+    struct str faults; /* "[MODEL:]NAME[=VALUE][,NAME...]", several with blanks between; or empty */
+    int control_port; /* a second port for /mock/..., which faults at accepting leave alone; 0: any free one; -1: none */
     bool known_models_only; /* other names get 404 instead of behaving as sim-fast */
 };
 
 struct mock;
 
+/* Is that what mock_options.faults takes? False with a sentence. */
+MUST_USE bool mock_check_faults(struct str words, struct err *e);
 /* Starts listening and its threads. NULL with a sentence in `e`. Signals are the caller's: block
  * what the threads must not take. */
 struct mock *mock_start(const struct mock_options *o, struct err *e);
@@ -29,5 +34,6 @@ struct mock *mock_start(const struct mock_options *o, struct err *e);
 struct mock *mock_start_builtin(uint32_t workers, struct err *e);
 /* For api_base: "http://127.0.0.1:9000/v1" or "unix:@weir-sim-1234". Lives as long as `m`. */
 struct str mock_api_base(const struct mock *m);
+uint16_t mock_control_port(const struct mock *m); /* 0: there is none */
 /* Ends connections and threads, and waits for them. NULL is fine. */
 void mock_stop(struct mock *m);

@@ -28,28 +28,6 @@ const struct sim_model sim_models[] = {
      .says = "usage with 32 reasoning tokens and half of the prompt cached"},
 };
 
-static const struct {
-    struct str name;
-    int64_t min, max;
-} knob_rows[SIM_KNOB_COUNT] = {
-    [SIM_TTFT_MS]            = {STR("ttft-ms"), 0, 3600000},
-    [SIM_TOKENS_PER_SECOND]  = {STR("tokens-per-second"), 0, 1000000},
-    [SIM_TOKENS]             = {STR("tokens"), 0, 100000},
-    [SIM_JITTER_PCT]         = {STR("jitter"), 0, 100},
-    [SIM_ERRORS_PER_MILLION] = {STR("errors-per-million"), 0, 1000000},
-    [SIM_ERROR_STATUS]       = {STR("error-status"), 400, 599},
-    [SIM_STATUS]             = {STR("status"), 400, 599},
-    [SIM_RETRY_AFTER]        = {STR("retry-after"), 0, 86400},
-    [SIM_CUT_AFTER]          = {STR("cut-after"), 0, 100000},
-    [SIM_STALL_AFTER]        = {STR("stall-after"), 0, 100000},
-    [SIM_ERROR_AFTER]        = {STR("error-in-stream"), 0, 100000},
-    [SIM_NO_USAGE]           = {STR("no-usage"), 0, 1},
-    [SIM_DELAY_MS]           = {STR("delay-ms"), 0, 3600000},
-    [SIM_FRAME_BYTES]        = {STR("frame-bytes"), 0, 65536},
-    [SIM_BODY_BYTES]         = {STR("body-bytes"), 0, 16 * 1024 * 1024},
-    [SIM_STAMP]              = {STR("stamp"), 0, 1},
-};
-
 /* A power of two of them, each with the blank that goes before it. */
 #define W(word) {" " word, sizeof word}
 static const struct word {
@@ -71,8 +49,6 @@ static const struct word {
 /* clang-format on */
 const size_t sim_model_count = COUNT(sim_models);
 
-static const struct str knob_prefix = STR("x-mock-");
-
 const struct sim_model *sim_model_find(struct str name)
 {
     for (size_t i = 0; i < sim_model_count; i++)
@@ -83,46 +59,11 @@ const struct sim_model *sim_model_find(struct str name)
 
 /* ---- knobs ---- */
 
-void sim_knobs_init(struct sim_knobs *k)
-{
-    *k = (struct sim_knobs){.v = {
-                                [SIM_TOKENS] = 16,
-                                [SIM_CUT_AFTER] = -1,
-                                [SIM_STALL_AFTER] = -1,
-                                [SIM_ERROR_AFTER] = -1,
-                            }};
-}
-
 void sim_knobs_overlay(struct sim_knobs *k, const struct sim_model *m)
 {
     for (int i = 0; i < SIM_KNOB_COUNT; i++)
         if (m->knobs.v[i])
             k->v[i] = m->knobs.v[i];
-}
-
-bool sim_knob_set(struct sim_knobs *k, struct str header, struct str value, char *why,
-                  size_t why_bytes)
-{
-    struct str name = str_skip(header, knob_prefix.n);
-    int64_t number = 0;
-    for (int i = 0; i < SIM_KNOB_COUNT; i++) {
-        if (!str_ieq(knob_rows[i].name, name))
-            continue;
-        if (i == SIM_NO_USAGE && (str_eq(value, STR("true")) || value.n == 0))
-            value = STR("1");
-        if (!str_to_i64(value, &number) || number < knob_rows[i].min || number > knob_rows[i].max) {
-            snprintf(why, why_bytes,
-                     "%.*s: expected a whole number from %lld to %lld, got \"%.*s\"",
-                     STR_ARG(header), (long long)knob_rows[i].min, (long long)knob_rows[i].max,
-                     (int)MIN(value.n, (size_t)40), value.p ? value.p : "");
-            return false;
-        }
-        k->v[i] = number;
-        return true;
-    }
-    snprintf(why, why_bytes, "%.*s: the simulator knows no such header",
-             (int)MIN(header.n, (size_t)60), header.p);
-    return false;
 }
 
 /* ---- words ---- */

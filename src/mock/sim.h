@@ -11,35 +11,7 @@
  *           most half of its share of them. */
 #pragma once
 
-#include "base/str.h"
-
-/* What can be set for a model (table of models), for a process (weir mock's options) and for a
- * request (header "x-mock-" + name). */
-/* clang-format off */
-enum sim_knob {
-    SIM_TTFT_MS,
-    SIM_TOKENS_PER_SECOND,  /* 0: all at once */
-    SIM_TOKENS,
-    SIM_JITTER_PCT,
-    SIM_ERRORS_PER_MILLION, /* share of requests that are answered by an error */
-    SIM_ERROR_STATUS,       /* what those get; 0: 429, 500 and 503 mixed */
-    SIM_STATUS,             /* answer this error; 0: none */
-    SIM_RETRY_AFTER,        /* seconds, with an error; 0: none */
-    SIM_CUT_AFTER,          /* tokens until the connection is closed too early; -1: never */
-    SIM_STALL_AFTER,        /* tokens until nothing more is sent; -1: never */
-    SIM_ERROR_AFTER,        /* tokens until an error event comes in the stream; -1: never */
-    SIM_NO_USAGE,
-    SIM_DELAY_MS,           /* before the answer's head */
-    SIM_FRAME_BYTES,        /* pad each frame of a stream to so many bytes */
-    SIM_BODY_BYTES,         /* pad a whole answer to so many bytes */
-    SIM_STAMP,              /* a stream's words are "@" and the time their frame was queued */
-    SIM_KNOB_COUNT
-};
-/* clang-format on */
-
-struct sim_knobs {
-    int64_t v[SIM_KNOB_COUNT];
-};
+#include "mock/knobs.h"
 
 /* One row a simulated model. A knob that is 0 here is left as the process has it. */
 struct sim_model {
@@ -54,21 +26,8 @@ extern const struct sim_model sim_models[];
 extern const size_t sim_model_count;
 const struct sim_model *sim_model_find(struct str name); /* NULL: not in the table */
 
-/* No delay, 16 tokens, no errors. */
-void sim_knobs_init(struct sim_knobs *k);
 /* Lays a model's settings over those of the process. */
 void sim_knobs_overlay(struct sim_knobs *k, const struct sim_model *m);
-/* Sets one knob from a header such as "X-Mock-Status: 429". True when the name is a knob's and the
- * value is in its range, else false with `why` (a sentence of at most `why_bytes`). */
-MUST_USE bool sim_knob_set(struct sim_knobs *k, struct str header, struct str value, char *why,
-                           size_t why_bytes);
-/* Does a header's name begin as the knobs' do? */
-static inline bool sim_knob_like(struct str header)
-{
-    return header.n > 7 && (header.p[0] | 32) == 'x' && header.p[1] == '-' &&
-           (header.p[2] | 32) == 'm' && header.p[6] == '-';
-}
-
 /* A well-mixed number of x (the finalizer of splitmix64). */
 uint64_t sim_mix(uint64_t x);
 uint64_t sim_count_tokens(struct str text);

@@ -114,7 +114,8 @@ static void write_error(struct http_conn *c, enum error_code code, const char *d
     assert_true(buf_printf(body, "error=%s.", error_info(code)->name));
 }
 
-static const struct http_handler handler = {on_head, on_request, on_drained, on_gone, write_error};
+static const struct http_handler handler = {on_head, on_request,  on_drained,
+                                            on_gone, write_error, NULL};
 
 /* ---- the client ---- */
 

@@ -295,12 +295,59 @@ static void array_elements_are_cut_whole(void **state)
     assert_false(sim_next_element(&rest, &element));
 }
 
+static void faults_are_told_in_words(void **state)
+{
+    (void)state;
+    struct sim_spec spec;
+    struct sim_knobs k;
+    struct buf b;
+    char why[160] = "";
+    buf_init(&b, 0, NULL);
+    sim_knobs_init(&k);
+    assert_false(k.faulty);
+    assert_true(sim_spec_parse(&spec, STR("cut-after, retry-after=2,tokens=9"), why, sizeof why));
+    sim_spec_apply(&spec, &k);
+    assert_true(k.faulty);
+    assert_int_equal(k.v[SIM_TOKENS], 9);
+    assert_int_equal(k.v[SIM_RETRY_AFTER], 2);
+    assert_int_equal(k.v[SIM_CUT_AFTER], 2); /* the value that goes without saying */
+    assert_true(sim_spec_write(&b, &spec));
+    assert_true(str_eq(buf_str(&b), STR("cut-after=2,retry-after=2,tokens=9")));
+    buf_fini(&b);
+    assert_true(sim_spec_parse(&spec, STR("delay-ms=30"), why, sizeof why));
+    sim_knobs_init(&k);
+    sim_spec_apply(&spec, &k);
+    assert_false(k.faulty); /* slow is not wrong */
+    assert_true(sim_spec_parse(&spec, STR("refuse"), why, sizeof why));
+    assert_true(spec.at_accept);
+    static const char *const wrong[] = {"",
+                                        ",",
+                                        "statu",
+                                        "status=",
+                                        "tokens",
+                                        "status=1000",
+                                        "hang-head=2",
+                                        "refuse,hang-head",
+                                        "hang-head,refuse",
+                                        "hang-head,status=500",
+                                        "refuse,tokens=2",
+                                        "n,o",
+                                        "stamp,stamp,stamp,stamp,stamp,stamp,stamp,stamp,stamp"};
+    for (size_t i = 0; i < COUNT(wrong); i++) {
+        bool fine = strcmp(wrong[i], "status=") == 0; /* as without '=' */
+        why[0] = '\0';
+        assert_int_equal(sim_spec_parse(&spec, str_from(wrong[i]), why, sizeof why), fine);
+        assert_int_equal(why[0] == '\0', fine);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_are_found_by_name),
         cmocka_unit_test(a_row_lays_over_the_process),
         cmocka_unit_test(headers_turn_knobs),
+        cmocka_unit_test(faults_are_told_in_words),
         cmocka_unit_test(tokens_are_words),
         cmocka_unit_test(counting_in_runs_loses_nothing),
         cmocka_unit_test(the_seed_depends_on_all_it_should),
