@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "config/health.h"
 #include "config/key_facts.h"
 #include "config/prices.h"
 #include "config/providers.h"
@@ -62,6 +63,10 @@ struct deployment {
     struct str
         params_json; /* litellm_params as JSON without secrets (for /model/info and /health) */
     bool builtin;    /* one of weir's simulated models */
+    struct str
+        health_check_model; /* asked by completion checks instead of upstream_model; "": that one */
+    int64_t health_check_timeout_ms; /* negative: not given */
+    enum engine_kind engine;
 };
 
 struct model_group {
@@ -139,6 +144,8 @@ struct config {
     int global_max_parallel_requests; /* 0: no limit */
     int key_max_parallel_requests;    /* of keys that do not say; 0: no limit */
     int token_rate_limit_type;        /* enum token_kind */
+    bool background_health_checks, health_check_details;
+    int64_t health_check_interval_ms; /* of background checks */
 
     /* ---- weir_settings ---- */
     struct str host;
@@ -160,6 +167,8 @@ struct config {
     int key_count;
     struct str prices_file;
     const struct prices *prices; /* prices_file's, for prices_find; NULL: none given */
+    int health_check;            /* enum health_check */
+    int64_t engine_poll_ms;      /* 0: engines are not asked */
 
     /* ---- about the snapshot ---- */
     struct str path;           /* "" when none was read */

@@ -51,6 +51,8 @@ static const char *const format_choices[] = {"json", "text", NULL};             
 /* index: enum routing_strategy */
 static const char *const strategy_choices[] = {"simple-shuffle", "least-busy", "usage-based-routing", "usage-based-routing-v2",
                                                "latency-based-routing", "cost-based-routing", NULL};
+static const char *const health_check_choices[] = {"models", "completion", NULL};                  /* index: enum health_check */
+static const char *const engine_choices[] = {"none", "auto", "ollama", "vllm", "llama.cpp", NULL}; /* index: enum engine_kind */
 
 static const char *const token_choices[] = {"total", "output", "input", NULL}; /* index: enum token_kind */
 
@@ -142,8 +144,9 @@ static const struct directive info_rows[] = {
     LATER("team_id", "The team that may use the model."),
     LATER("team_public_model_name", "The team's name for the model."),
     LATER("access_groups", "Groups of keys that may use the model."),
-    LATER("health_check_model", "Model asked by health checks."),
-    LATER("health_check_timeout", "Seconds a health check may take."),
+    ENTRY("health_check_model", D_STR, health_check_model, .max = 512, .help = "The model that completion health checks ask for; default: the entry's own. A wildcard needs one."),
+    ENTRY("health_check_timeout", D_SECONDS_AS_MS, health_check_timeout_ms, .min = 1, .max = HOUR_S, .help = "Seconds a health check may take; default: 5 for a list of models, 60 for a completion."),
+    ENTRY("engine", D_CHOICE, engine, .choices = engine_choices, .help = "What serves the model, to be asked for its load (docs/health.md): none, auto, ollama, vllm or llama.cpp; default: by provider."),
     LATER("health_check_voice", "Voice of health checks."),
 };
 
@@ -286,7 +289,7 @@ static const struct directive router_rows[] = {
     LATER("model_group_affinity_config", "Same client, same deployment."),
     SET("enable_health_check_routing", D_BOOL, routing.health_check_routing, .def = "false", .help = "Leave out deployments that the background health check found dead."),
     SET("health_check_staleness_threshold", D_SECONDS_AS_MS, routing.health_check_staleness_ms, .def = "600", .min = 1, .max = 24 * HOUR_S, .help = "Seconds after which a health check counts no more."),
-    LATER("health_check_ignore_transient_errors", "Health checks forgive passing errors."),
+    SET("health_check_ignore_transient_errors", D_BOOL, routing.health_check_ignores_transient, .def = "false", .help = "A health check that got 408 or 429 says nothing about where requests go."),
 };
 
 #define RETRIES(name, class, text) \
@@ -336,9 +339,9 @@ static const struct directive general_rows[] = {
     LATER("proxy_budget_rescheduler_max_time", "Budgets."),
     LATER("user_api_key_cache_ttl", "Seconds a key is cached."),
     LATER("use_redis_transaction_buffer", "LiteLLM's database."),
-    LATER("background_health_checks", "Health checks all the time."),
-    LATER("health_check_interval", "Seconds between health checks."),
-    LATER("health_check_details", "Details in /health."),
+    SET("background_health_checks", D_BOOL, background_health_checks, .def = "false", .help = "Check every deployment's health all the time; /health then answers what was found last."),
+    SET("health_check_interval", D_SECONDS_AS_MS, health_check_interval_ms, .def = "300", .min = 1, .max = 24 * HOUR_S, .help = "Seconds between two background checks of a deployment, give or take a tenth."),
+    SET("health_check_details", D_BOOL, health_check_details, .def = "true", .help = "false: /health shows nothing of a deployment but its model."),
     LATER("use_shared_health_check", "Health checks shared through Redis."),
     LATER("alerting", "Alerts."),
     LATER("alerting_threshold", "Seconds after which a request is reported."),
@@ -413,6 +416,8 @@ static const struct directive weir_rows[] = {
     SET("key_file", D_STR, key_file, .max = 4000, .restart = true, .help = "SQLite file of the keys made by /key/generate, and of what all keys have spent; default: keys.db in $STATE_DIRECTORY, else in the working folder; \"\": no keys by the API."),
     NODE("keys", D_LIST, "Virtual keys, beside those made by the API (docs/keys.md)."),
     SET("prices_file", D_STR, prices_file, .max = 4096, .help = "Prices in LiteLLM's format (model_prices_and_context_window.json), asked before the built-in ones."),
+    SET("health_check", D_CHOICE, health_check, .def = "models", .choices = health_check_choices, .help = "What a health check asks: models (GET /models, costs nothing) or completion (one token, as LiteLLM)."),
+    SET("engine_poll_ms", D_MS, engine_poll_ms, .def = "10000", .min = 0, .max = DAY_MS, .help = "How often engines (ollama, vllm, llama.cpp) are asked for their load; 0: never."),
 };
 
 static const struct directive key_rows[] = {

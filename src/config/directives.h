@@ -52,7 +52,9 @@ struct model_entry {
     bool ssl_verify;
     struct price price;
     /* model_info */
-    struct str id, mode, base_model;
+    struct str id, mode, base_model, health_check_model;
+    int64_t health_check_timeout_ms; /* negative: not given */
+    int engine;                      /* enum engine_kind; negative: not given */
     struct price info_price;
 };
 

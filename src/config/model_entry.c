@@ -336,6 +336,19 @@ static void set_limits(struct entry *e)
     d->ssl_verify = w->ssl_verify;
 }
 
+/* ---- health ---- */
+
+static void set_health(struct entry *e)
+{
+    const struct model_entry *w = &e->as_written;
+    struct deployment *d = e->d;
+    struct str model = w->health_check_model, prefix = str_cut(&model, '/');
+    bool prefixed = model.n && str_eq(prefix, str_from(d->provider->prefix));
+    d->health_check_model = prefixed ? arena_str(e->loader->arena, model) : w->health_check_model;
+    d->health_check_timeout_ms = w->health_check_timeout_ms;
+    d->engine = w->engine >= 0 ? (enum engine_kind)w->engine : d->provider->engine;
+}
+
 /* ---- JSON ---- */
 
 /* A value that no dump shows: a row that is a secret, or an unknown key that is called like one. */
@@ -506,6 +519,9 @@ static void init_as_written(struct entry *e)
         .price = price_unknown(),
         .id = STR(""),
         .mode = STR(""),
+        .health_check_model = STR(""),
+        .health_check_timeout_ms = -1,
+        .engine = -1,
         .info_price = price_unknown(),
     };
 }
@@ -527,6 +543,7 @@ static void add_deployment(struct entry *e, struct str organization)
     set_headers(e, organization);
     set_price(e);
     set_limits(e);
+    set_health(e);
     set_id(e, organization);
     set_info_json(e);
     e->d->params_json = json_of(a, e->params, true);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/str.h"
+#include "config/health.h"
 
 enum dialect { DIALECT_OPENAI, DIALECT_ANTHROPIC, DIALECT_OLLAMA, DIALECT_GEMINI, DIALECT_OTHER };
 
@@ -13,6 +14,7 @@ struct provider_info {
     const char *base_env; /* environment variable that replaces `base`, or NULL */
     const char *key_env;  /* environment variable of the key, or NULL */
     bool appends_v1; /* a given api_base is the server's root: "/v1" is added if missing (ollama) */
+    enum engine_kind engine; /* what it is, unless model_info.engine says otherwise */
 };
 
 extern const struct provider_info providers[];

@@ -90,6 +90,7 @@ struct routing {
     int default_max_parallel_requests; /* of a deployment that does not say; 0: no limit */
     bool health_check_routing;         /* leave out what the background health check found dead */
     int64_t health_check_staleness_ms;
+    bool health_check_ignores_transient; /* 408 and 429: neither alive nor dead */
 
     /* weir_settings */
     double

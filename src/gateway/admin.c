@@ -6,12 +6,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "gateway/engine.h"
 #include "gateway/gateway.h"
 #include "gateway/key_service.h"
 
 #define CREATED            1677610602 /* LiteLLM's constant */
 #define TAIL_BYTES_MAX     (1024u * 1024u)
 #define REQUESTS_SHOWN_MAX 200
+
+_Static_assert(METRICS_STATUSES_MAX == REST_STATUS_COUNT,
+               "each status the fleet counts by is shown");
 
 __asm__(
     ".section .rodata\n"
@@ -38,19 +42,88 @@ void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_r
     reply_json(w, c, q, 200, STR("\"I'm alive!\""));
 }
 
+/* ---- readiness: one row a member ---- */
+
+static bool is_draining(struct gateway *g)
+{
+    return __atomic_load_n(&g->draining, __ATOMIC_ACQUIRE);
+}
+
+static bool write_status(struct buf *out, struct gateway *g)
+{
+    return buf_append_str(out, is_draining(g) ? STR("\"draining\"") : STR("\"healthy\""));
+}
+static bool write_db(struct buf *out, struct gateway *g)
+{
+    bool has_file = g->keys && g->keys->path[0]; /* of virtual keys; settled before the workers run */
+    return buf_append_str(out, has_file ? STR("\"connected\"") : STR("\"Not connected\""));
+}
+static bool write_cache(struct buf *out, struct gateway *g)
+{
+    (void)g;
+    return buf_append_str(out, STR("null"));
+}
+static bool write_version(struct buf *out, struct gateway *g)
+{
+    return json_write_string(out, str_from(g->version));
+}
+static bool write_callbacks(struct buf *out, struct gateway *g)
+{
+    (void)g;
+    return buf_append_str(out, STR("[\"prometheus\"]"));
+}
+static bool write_aiohttp(struct buf *out, struct gateway *g)
+{
+    (void)g;
+    return buf_append_str(out, STR("false"));
+}
+static bool write_workers(struct buf *out, struct gateway *g)
+{
+    return buf_printf(out, "%d", g->worker_count);
+}
+
+/* Each writes a JSON value; called by any worker. */
+static const struct {
+    const char *name;
+    bool (*write)(struct buf *out, struct gateway *g);
+} readiness_members[] = {
+    {"status", write_status},
+    {"db", write_db},
+    {"cache", write_cache},
+    {"litellm_version", write_version},
+    {"success_callbacks", write_callbacks},
+    {"use_aiohttp_transport", write_aiohttp},
+    {"workers", write_workers},
+};
+
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
     struct gateway *g = w->gateway;
-    bool draining = __atomic_load_n(&g->draining, __ATOMIC_ACQUIRE);
-    char body[512];
-    int n = snprintf(body, sizeof body,
-                     "{\"status\":\"%s\",\"db\":\"Not "
-                     "connected\",\"cache\":null,\"litellm_version\":\"%s\",\"success_callbacks\":["
-                     "\"prometheus\"],"
-                     "\"use_aiohttp_transport\":false,\"workers\":%d}",
-                     draining ? "draining" : "healthy", g->version, g->worker_count);
-    reply_json(w, c, q, draining ? 503 : 200, (struct str){body, (size_t)n});
+    struct buf out;
+    bool ok = true;
+    buf_init(&out, 0, NULL);
+    for (size_t i = 0; i < COUNT(readiness_members); i++)
+        ok = ok && buf_printf(&out, "%c\"%s\":", i ? ',' : '{', readiness_members[i].name) &&
+             readiness_members[i].write(&out, g);
+    ENSURE(ok && buf_append_str(&out, STR("}")));
+    reply_json(w, c, q, is_draining(g) ? 503 : 200, buf_str(&out));
+    buf_fini(&out);
 }
+
+/* Requests on the road, of all workers: what an autoscaler asks for. */
+void admin_backlog(struct worker *w, struct http_conn *c, const struct http_request *q)
+{
+    struct gateway *g = w->gateway;
+    char body[64];
+    uint64_t in_flight = 0;
+    for (int i = 0; i < g->worker_count; i++)
+        in_flight += COUNTER_GET(g->workers[i].in_flight);
+    int n =
+        snprintf(body, sizeof body, "{\"in_flight_requests\":%llu}", (unsigned long long)in_flight);
+    reply_json(w, c, q, 200, (struct str){body, (size_t)n});
+}
+
+/* ---- models ---- */
 
 static bool write_model(struct buf *out, struct str name)
 {
@@ -78,33 +151,12 @@ void admin_models(struct worker *w, struct http_conn *c, const struct http_reque
     buf_fini(&out);
 }
 
-static int hex_value(char c)
-{
-    return c >= '0' && c <= '9'   ? c - '0'
-           : c >= 'a' && c <= 'f' ? c - 'a' + 10
-           : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                  : -1;
-}
-
-/* Percent-decoding (RFC 3986 §2.1) of a path's last part. */
-struct str admin_url_decode(struct str s, char *out, size_t room)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < s.n && n < room; i++) {
-        bool escape = s.p[i] == '%' && i + 2 < s.n && hex_value(s.p[i + 1]) >= 0 &&
-                      hex_value(s.p[i + 2]) >= 0;
-        out[n++] = escape ? (char)(hex_value(s.p[i + 1]) * 16 + hex_value(s.p[i + 2])) : s.p[i];
-        i += escape ? 2 : 0;
-    }
-    return (struct str){out, n};
-}
-
 void admin_model(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
     char name[256];
     struct str path = q->head->path;
     struct str id =
-        admin_url_decode(str_skip(path, str_starts(path, STR("/v1/")) ? 11 : 8), name, sizeof name);
+        percent_decode(str_skip(path, str_starts(path, STR("/v1/")) ? 11 : 8), name, sizeof name);
     struct caller who;
     (void)auth_check(w, worker_config(w), q->head, &who);
     bool allowed = auth_model_allowed(worker_config(w), who.key, id);
@@ -123,15 +175,28 @@ void admin_model(struct worker *w, struct http_conn *c, const struct http_reques
 void admin_model_info(struct gateway *g, struct control_job *j)
 {
     const struct config *c = g->snapshot->config;
+    char id[300];
+    bool one = query_value(str_from(j->query), STR("litellm_model_id"), id, sizeof id);
+    int count = 0;
     bool ok = buf_printf(&j->body, "{\"data\":[");
     for (uint32_t i = 0; i < c->deployment_count; i++) {
         const struct deployment *d = &c->deployments[i];
-        ok = ok && buf_printf(&j->body, "%s{\"model_name\":", i ? "," : "") &&
+        if (one && !str_eq(d->model_id, str_from(id)))
+            continue;
+        ok = ok && buf_printf(&j->body, "%s{\"model_name\":", count++ ? "," : "") &&
              json_write_string(&j->body, d->model_name) &&
              buf_printf(&j->body, ",\"litellm_params\":%.*s,\"model_info\":%.*s}",
                         STR_ARG(d->params_json), STR_ARG(d->model_info_json));
     }
     ENSURE(ok && buf_printf(&j->body, "]}"));
+    if (one && count == 0) { /* LiteLLM's status */
+        buf_clear(&j->body);
+        j->status = error_info(ERR_BAD_REQUEST)->http_status;
+        reply_error_json(ERR_BAD_REQUEST,
+                         STR("litellm_model_id: no deployment has this id; GET /model/info without "
+                             "it lists those there are"),
+                         &j->body);
+    }
     control_done(j);
 }
 
@@ -161,9 +226,90 @@ static void gather_worker(struct gateway *g, int i)
     m->loop_passes_total = loop_passes(w->loop);
 }
 
+static void gather_deployment(const struct deployment_state *s, uint64_t now_ns,
+                              struct metrics_deployment *m)
+{
+    uint64_t ttft_us = __atomic_load_n(&s->ttft_us, __ATOMIC_RELAXED);
+    uint64_t token_us = __atomic_load_n(&s->token_us, __ATOMIC_RELAXED);
+    uint32_t probed = __atomic_load_n(&s->probed, __ATOMIC_RELAXED);
+    uint64_t probed_ns = __atomic_load_n(&s->probed_ns, __ATOMIC_RELAXED);
+    *m = (struct metrics_deployment){
+        .state = (uint64_t)fleet_health(s, now_ns),
+        .in_flight = (uint64_t)MAX(__atomic_load_n(&s->in_flight, __ATOMIC_RELAXED), 0),
+        .rest_us = fleet_rest_left_ns(s, now_ns) / NS_PER_US,
+        .ttft_us = ttft_us ? ttft_us : METRICS_UNKNOWN,
+        .token_us = token_us ? token_us : METRICS_UNKNOWN,
+        .probe_success = probed ? probed == PROBED_ALIVE : METRICS_UNKNOWN,
+        .probe_age_us = probed ? (uint64_t)us_between(probed_ns, now_ns) : METRICS_UNKNOWN,
+        .rest_count = REST_STATUS_COUNT,
+    };
+    for (int i = 0; i < REST_STATUS_COUNT; i++)
+        m->rests[i] = (struct metrics_rests){
+            fleet_rest_status(i), __atomic_load_n(&s->rests_by_status[i], __ATOMIC_RELAXED)};
+}
+
+static struct metrics_deployment *gather_deployments(struct gateway *g, struct arena *a)
+{
+    uint32_t count = g->snapshot->config->deployment_count;
+    struct metrics_deployment *all = arena_alloc(a, MAX(count, 1u) * sizeof *all);
+    uint64_t now_ns = clock_mono_ns();
+    for (uint32_t i = 0; i < count; i++)
+        gather_deployment(g->snapshot->states[i], now_ns, &all[i]);
+    return all;
+}
+
+/* The configured models that an engine has loaded, each once; the names of others come from the engine, and are no labels (promise 6). */
+static void gather_loaded(struct gateway *g, uint32_t engine, const struct engine_report *r,
+                          struct metrics_engine *m, struct arena *a)
+{
+    const struct config *c = g->snapshot->config;
+    m->models = arena_alloc(a, ((size_t)r->models_kept + 1) * sizeof *m->models);
+    for (int k = 0; k < r->models_kept; k++) {
+        struct str name = STR("other");
+        for (uint32_t i = 0; i < c->deployment_count; i++)
+            if (engines_of(health_engines(g->health), i) == engine &&
+                engine_is_model(r->models[k].name, c->deployments[i].upstream_model))
+                name = c->deployments[i].upstream_model;
+        if (r->models[k].vram_bytes >= 0)
+            m->models[m->model_count++] =
+                (struct metrics_engine_model){name, (uint64_t)r->models[k].vram_bytes};
+    }
+}
+
+static uint64_t known(int64_t count)
+{
+    return count >= 0 ? (uint64_t)count : METRICS_UNKNOWN;
+}
+
+static struct metrics_engine *gather_engines(struct gateway *g, struct arena *a, uint32_t *count)
+{
+    struct engines *engines = health_engines(g->health);
+    *count = engines_count(engines);
+    struct metrics_engine *all = arena_zalloc(a, MAX(*count, 1u) * sizeof *all);
+    for (uint32_t i = 0; i < *count; i++) {
+        struct engine_view v = engines_view(engines, i);
+        const struct engine_report *r = v.report;
+        all[i] = (struct metrics_engine){
+            .engine = str_from(engine_name(v.kind)),
+            .api_base = v.base,
+            .up = v.asked_ns ? r->up : METRICS_UNKNOWN,
+            .loaded_models = known(r->loaded),
+            .running = known(r->running),
+            .waiting = known(r->waiting),
+            .kv_cache_millionths = r->kv_cache_ratio >= 0
+                                       ? (uint64_t)(r->kv_cache_ratio * 1e6 + 0.5)
+                                       : METRICS_UNKNOWN,
+        };
+        gather_loaded(g, i, r, &all[i], a);
+    }
+    return all;
+}
+
 void admin_metrics(struct gateway *g, struct control_job *j)
 {
+    struct arena a;
     struct log_stats log = {0};
+    arena_init(&a, NULL, 0);
     if (g->log)
         log_stats(g->log, &log);
     for (int i = 0; i < g->worker_count; i++)
@@ -175,17 +321,19 @@ void admin_metrics(struct gateway *g, struct control_job *j)
         .compiler = __VERSION__,
         .log = g->log ? &log : NULL,
         .config = g->snapshot->config,
-        .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) &&
-                 !__atomic_load_n(&g->draining, __ATOMIC_ACQUIRE),
+        .deployments = gather_deployments(g, &a),
+        .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) && !is_draining(g),
     };
     struct key_numbers keys;
     key_service_numbers(g->keys, g->worker_count, (size_t)g->snapshot->config->series_budget,
                         &keys);
     p.keys = keys.rows;
     p.key_count = keys.row_count;
+    p.engines = gather_engines(g, &a, &p.engine_count);
     enum metrics_format format = metrics_negotiate(str_from(j->accept), &j->content_type);
     metrics_write(g->metrics, &p, format, &j->body);
     key_numbers_fini(&keys);
+    arena_fini(&a);
     control_done(j);
 }
 
@@ -197,6 +345,22 @@ void admin_status_page(struct gateway *g, struct control_job *j)
     j->content_type = "text/html; charset=utf-8";
     ENSURE(buf_append(&j->body, status_page, (size_t)(status_page_end - status_page)));
     control_done(j);
+}
+
+static bool write_deployment(struct gateway *g, uint32_t i, struct buf *out)
+{
+    const struct deployment *d = &g->snapshot->config->deployments[i];
+    uint64_t now_ns = clock_mono_ns();
+    return buf_printf(out, "{\"model\":") && json_write_string(out, d->model_name) &&
+           buf_printf(out, ",\"provider\":") && json_write_string(out, d->provider_name) &&
+           buf_printf(out, ",\"upstream_model\":") && json_write_string(out, d->upstream_model) &&
+           buf_printf(out, ",\"api_base\":") && json_write_string(out, d->api_base) &&
+           buf_printf(out, ",\"priced\":%s,\"builtin\":%s,\"model_id\":",
+                      d->price.known ? "true" : "false", d->builtin ? "true" : "false") &&
+           json_write_string(out, d->model_id) && buf_printf(out, ",\"traffic\":") &&
+           health_write_state(out, g->snapshot->states[i], now_ns) &&
+           buf_printf(out, ",\"engine\":") &&
+           health_write_engine(out, health_engines(g->health), i, now_ns) && buf_printf(out, "}");
 }
 
 void admin_status(struct gateway *g, struct control_job *j)
@@ -231,17 +395,8 @@ void admin_status(struct gateway *g, struct control_job *j)
                     (unsigned long long)t.successes, (unsigned long long)t.failures,
                     (unsigned long long)t.cancelled, (unsigned long long)t.prompt_tokens,
                     (unsigned long long)t.completion_tokens, t.cost_usd);
-    for (uint32_t i = 0; i < g->snapshot->config->deployment_count; i++) {
-        const struct deployment *d = &g->snapshot->config->deployments[i];
-        ok = ok && buf_printf(&j->body, "%s{\"model\":", i ? "," : "") &&
-             json_write_string(&j->body, d->model_name) && buf_printf(&j->body, ",\"provider\":") &&
-             json_write_string(&j->body, d->provider_name) &&
-             buf_printf(&j->body, ",\"upstream_model\":") &&
-             json_write_string(&j->body, d->upstream_model) &&
-             buf_printf(&j->body, ",\"api_base\":") && json_write_string(&j->body, d->api_base) &&
-             buf_printf(&j->body, ",\"priced\":%s,\"builtin\":%s}",
-                        d->price.known ? "true" : "false", d->builtin ? "true" : "false");
-    }
+    for (uint32_t i = 0; i < g->snapshot->config->deployment_count; i++)
+        ok = ok && buf_printf(&j->body, "%s", i ? "," : "") && write_deployment(g, i, &j->body);
     ENSURE(ok && buf_printf(&j->body, "]}"));
     control_done(j);
 }

@@ -4,8 +4,9 @@
  * have written. A port that nobody listens on refuses at once; a silent one costs TIMEOUT_MS. Runs before any thread is started, on a loop of its own. */
 #include "gateway/gateway.h"
 
-#define TIMEOUT_MS 1000
-#define MODELS_MAX 200
+#define TIMEOUT_MS       1000
+#define MODELS_MAX       200
+#define ANSWER_BYTES_MAX (1024u * 1024u)
 
 static const struct engine {
     const char *what, *prefix;
@@ -49,9 +50,10 @@ static int write_models(struct arena *a, struct buf *yaml, const struct engine *
             continue;
         bool ok = buf_printf(yaml,
                              "  - model_name: \"%.*s\"\n    litellm_params: {model: \"%s/%.*s\", "
-                             "api_base: \"http://127.0.0.1:%u%s\"%s}\n",
+                             "api_base: \"http://127.0.0.1:%u%s\"%s}\n%s",
                              STR_ARG(id->text), e->prefix, STR_ARG(id->text), e->port, e->base_path,
-                             strcmp(e->prefix, "openai") ? "" : ", api_key: none");
+                             strcmp(e->prefix, "openai") ? "" : ", api_key: none",
+                             strcmp(e->prefix, "openai") ? "" : "    model_info: {engine: auto}\n");
         ENSURE(ok);
         count++;
     }
@@ -78,8 +80,12 @@ struct str discover_config(struct arena *a, int *found)
             .host = STR("127.0.0.1"), .port = engines[i].port, .authority = STR("localhost")};
         d.probes[i].on_end = ended;
         d.probes[i].arg = &d;
-        probe_start(&d.probes[i], client, &targets[i], (uint32_t)i, STR("/v1/models"), STR_NONE,
-                    TIMEOUT_MS);
+        probe_start(&d.probes[i], client,
+                    &(struct probe_ask){.target = &targets[i],
+                                        .target_index = (uint32_t)i,
+                                        .path = STR("/v1/models"),
+                                        .keep_bytes = ANSWER_BYTES_MAX,
+                                        .timeout_ms = TIMEOUT_MS});
     }
     while (d.running > 0)
         loop_pass(loop, -1);

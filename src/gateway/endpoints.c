@@ -32,6 +32,7 @@ static const struct endpoint_row rows[] = {
     {P("/health/liveliness"),    true,  false, KEY_NO,      NULL,          admin_liveliness,  NULL},
     {P("/health/liveness"),      true,  false, KEY_NO,      NULL,          admin_liveliness,  NULL},
     {P("/health/readiness"),     true,  false, KEY_NO,      NULL,          admin_readiness,   NULL},
+    {P("/health/backlog"),       true,  false, KEY_YES,     NULL,          admin_backlog,     NULL},
     {P("/metrics"),              true,  false, KEY_METRICS, NULL,          NULL,              admin_metrics},
     {P("/metrics/"),             true,  false, KEY_METRICS, NULL,          NULL,              admin_metrics},
     {P("/"),                     true,  false, KEY_NO,      NULL,          NULL,              admin_status_page},

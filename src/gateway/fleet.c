@@ -243,8 +243,45 @@ static int64_t rest_ms(const struct deployment_state *s, const struct deployment
     return ms;
 }
 
+/* Those that make a deployment rest; others are rare. */
+static const int rest_statuses[REST_STATUS_COUNT] = {0,   401, 403, 404, 408, 429,
+                                                     500, 502, 503, 504, 529, -1};
+
+int fleet_rest_status(int index)
+{
+    return rest_statuses[index];
+}
+
+static void count_rest(struct deployment_state *s, const struct attempt_failure *f)
+{
+    int i = 0;
+    while (i < REST_STATUS_COUNT - 1 && rest_statuses[i] != f->status)
+        i++;
+    SET(s->rest_class, f->class);
+    __atomic_add_fetch(&s->rests_total, 1, __ATOMIC_RELAXED);
+    __atomic_add_fetch(&s->rests_by_status[i], 1, __ATOMIC_RELAXED);
+}
+
+const char *fleet_failure_name(enum failure_class class)
+{
+    static const char *const names[FAILURE_CLASS_COUNT] = {
+        [FAILURE_NONE] = "none",
+        [FAILURE_BAD_REQUEST] = "bad_request",
+        [FAILURE_CONTEXT_WINDOW] = "context_window",
+        [FAILURE_CONTENT_POLICY] = "content_policy",
+        [FAILURE_AUTHENTICATION] = "authentication",
+        [FAILURE_NOT_FOUND] = "not_found",
+        [FAILURE_TIMEOUT] = "timeout",
+        [FAILURE_RATE_LIMIT] = "rate_limit",
+        [FAILURE_SERVER] = "server",
+        [FAILURE_CONNECTION] = "connection",
+    };
+    return names[class];
+}
+
 /* Takes it out of rotation, unless it is already: then this is an attempt that began before, and says nothing new. */
-static bool send_to_rest(struct deployment_state *s, int64_t ms, uint64_t now_ns)
+static bool send_to_rest(struct deployment_state *s, int64_t ms, const struct attempt_failure *f,
+                         uint64_t now_ns)
 {
     uint64_t rest = GET(s->rest);
     if (rest && !(rest & LEASE))
@@ -252,7 +289,7 @@ static bool send_to_rest(struct deployment_state *s, int64_t ms, uint64_t now_ns
     if (!swap_rest(s, rest, until_ns(now_ns + (uint64_t)ms * NS_PER_MS)))
         return false; /* another failure did so in this moment */
     __atomic_add_fetch(&s->rests_in_row, 1, __ATOMIC_RELAXED);
-    __atomic_add_fetch(&s->rests_total, 1, __ATOMIC_RELAXED);
+    count_rest(s, f);
     return true;
 }
 
@@ -276,9 +313,15 @@ bool fleet_failed(struct deployment_state *s, const struct deployment *d, const 
     bool rest = must_rest(s, r, alone, f, minute) && !r->disable_cooldowns;
     int64_t ms = rest ? rest_ms(s, d, r, f) : 0;
     if (ms > 0)
-        return send_to_rest(s, ms, now_ns);
+        return send_to_rest(s, ms, f, now_ns);
     fleet_alive(s); /* one that may not rest was being tried: it is in rotation */
     return false;
+}
+
+bool fleet_wake(struct deployment_state *s, uint64_t now_ns)
+{
+    uint64_t rest = GET(s->rest);
+    return until_ns(rest) > now_ns && !(rest & LEASE) && swap_rest(s, rest, HALF_OPEN);
 }
 
 int fleet_health(const struct deployment_state *s, uint64_t now_ns)

@@ -8,6 +8,8 @@
 #include "config/config.h"
 #include "gateway/quota.h"
 
+#define REST_STATUS_COUNT 12 /* statuses that rests are counted by; the last is all others */
+
 /* Written by any worker with the __atomic builtins; the functions below are all that do so, but for `in_flight` and `quota`. What every choice
  * reads stands on lines of its own: those that each request writes would take it away from the other cores. */
 struct deployment_state {
@@ -22,7 +24,9 @@ struct deployment_state {
     uint32_t rests_in_row;                     /* each doubles the time, up to a limit */
     uint32_t last_status, last_class;          /* of the newest failure */
     uint64_t last_failure_ns;
-    uint64_t rests_total; /* times it was sent to rest */
+    uint32_t rest_class;                         /* of the failure that began the newest rest */
+    uint64_t rests_total;                        /* times it was sent to rest */
+    uint64_t rests_by_status[REST_STATUS_COUNT]; /* the same, by fleet_rest_status */
 
     /* Set by health.c [control]. */
     uint32_t probed; /* enum probed */
@@ -82,5 +86,11 @@ struct attempt_failure {
 /* Counts a failure. True: it was sent to rest by this one. `alone`: it is its group's only one. [any] */
 bool fleet_failed(struct deployment_state *s, const struct deployment *d, const struct routing *r,
                   bool alone, const struct attempt_failure *f, uint64_t now_ns);
+/* A probe found it alive: if it rests, its rest is over and one request may try it. False: it was not resting. [any] */
+bool fleet_wake(struct deployment_state *s, uint64_t now_ns);
+/* The status that rests_by_status[index] counts: 0 none (not reached, or no HTTP), -1 any other. [any] */
+int fleet_rest_status(int index);
+/* "rate_limit"; "none" for FAILURE_NONE. [any] */
+const char *fleet_failure_name(enum failure_class class);
 /* 0 healthy, 1 its newest attempt failed, 2 out of rotation: LiteLLM's litellm_deployment_state. [any] */
 int fleet_health(const struct deployment_state *s, uint64_t now_ns);

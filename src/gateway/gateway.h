@@ -20,6 +20,7 @@
 #include "observe/record.h"
 
 struct control_job;
+struct engines;
 struct request;
 struct worker;
 
@@ -475,7 +476,7 @@ enum error_code endpoint_auth(const struct endpoint_row *row, struct worker *w,
 /* admin.c: the handlers of endpoints.c's rows */
 void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q);
-struct str admin_url_decode(struct str s, char *out, size_t room); /* what fits of it */
+void admin_backlog(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_models(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model_info(struct gateway *g, struct control_job *j);
@@ -508,20 +509,30 @@ void control_start(struct worker *w, struct http_conn *c, const struct http_requ
 void control_gone(struct control_job *j);           /* [worker] */
 void control_done(struct control_job *j);           /* [control] */
 
-/* probe.c: one GET to an upstream, for health and discovery. [the loop's thread] */
+/* probe.c: one request to an upstream that no client sent, for health, engines and discovery. [the loop's thread] */
 struct probe {
     struct http_exchange exchange;
     struct http_client *client;
     struct iovec piece;
-    struct buf request, body;
-    int status; /* 0: failed, see `failure` */
+    struct buf request, body; /* `body`: the answer's, as far as it was asked for */
+    bool too_long;            /* the answer's body was longer than that */
+    int status;               /* 0: failed, see `failure` */
     char failure[256];
-    void (*on_end)(struct probe *p);
+    void (*on_end)(struct probe *p); /* may start or end the probe anew */
     void *arg;
 };
-void probe_start(struct probe *p, struct http_client *client, const struct http_target *t,
-                 uint32_t index, struct str path, struct str authorization, int64_t timeout_ms);
-void probe_fini(struct probe *p);
+struct probe_ask {
+    const struct http_target *target;
+    uint32_t target_index;
+    struct str path;
+    struct str lines;  /* struct deployment_texts.upstream; empty: nothing but what HTTP needs */
+    struct str body;   /* JSON, sent by POST; empty: GET */
+    size_t keep_bytes; /* of the answer's body; 0: none of it is wanted */
+    int64_t timeout_ms;
+};
+/* `p` is zeroed, or was ended by probe_fini; on_end and arg are set. What `a` points to is copied, but for the target. */
+void probe_start(struct probe *p, struct http_client *client, const struct probe_ask *a);
+void probe_fini(struct probe *p); /* also while it runs, and where it was never started */
 
 /* texts.c [control]; memory is s->arena's */
 struct deployment_texts *texts_new(struct snapshot *s, const char *version);
@@ -542,9 +553,24 @@ static inline const struct config *worker_config(const struct worker *w)
 /* health.c [control] */
 struct health *health_new(struct gateway *g);
 void health_free(struct health *h);
-void health_answer(
-    struct gateway *g,
-    struct control_job *j); /* GET /health: answers the job when the probes are done */
+/* After a reload: from now on the deployments of `s` are probed (a reference is taken). Probes of the former one are stopped, those that somebody waits
+ * for are made again; what is known of a deployment that both have is kept. Not from within a callback of a probe. */
+void health_use_snapshot(struct health *h, struct snapshot *s);
+/* GET /health: answers the job when what it asks for is known. */
+void health_answer(struct gateway *g, struct control_job *j);
+/* The engines of the snapshot in use. */
+struct engines *health_engines(struct health *h);
+/* health_answer.c: what traffic has shown of a deployment, as a JSON object. False: the buffer's cap. [any] */
+MUST_USE bool health_write_state(struct buf *out, const struct deployment_state *s,
+                                 uint64_t now_ns);
+/* ... and what its engine says, or null. [control] */
+MUST_USE bool health_write_engine(struct buf *out, const struct engines *e, uint32_t deployment,
+                                  uint64_t now_ns);
+
+/* query.c: percent-decoded into `out`, cut at `room`. [any] */
+struct str percent_decode(struct str s, char *out, size_t room);
+/* The first value of `name` in a query, NUL-terminated in `out`, cut at `room` - 1 bytes. False: it is not there, or empty. [any] */
+bool query_value(struct str query, struct str name, char *out, size_t room);
 
 /* discover.c: YAML for the engines that answer on this machine's usual ports. Owned by `a`. Before any thread is started. */
 struct str discover_config(struct arena *a, int *found);

@@ -341,7 +341,7 @@ static struct str parameter(struct call *c, const char *name)
         if (!str_eq(key, str_from(name)))
             continue;
         char *text = arena_alloc(&c->arena, value.n + 1);
-        return admin_url_decode(value, text, value.n + 1);
+        return percent_decode(value, text, value.n + 1);
     }
     return STR_NONE;
 }

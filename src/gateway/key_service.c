@@ -307,7 +307,7 @@ void key_service_numbers(struct key_service *s, int reader, size_t most, struct 
             .max_pico_usd = (uint64_t)(f->max_budget_usd * (double)PICO_USD_PER_USD + 0.5),
             .left_pico_usd = (uint64_t)(MAX(left_usd, 0.0) * (double)PICO_USD_PER_USD + 0.5),
             .reset_microhours =
-                reset_us ? (uint64_t)MAX(reset_us - now_us, 0) / 3600 : METRICS_ABSENT};
+                reset_us ? (uint64_t)MAX(reset_us - now_us, 0) / 3600 : METRICS_UNKNOWN};
     }
 }
 

@@ -1,7 +1,5 @@
-/* probe.c -- one GET to an upstream, its answer kept up to a cap. For health checks and discovery. */
+/* probe.c -- one request to an upstream that no client sent, its answer kept up to a cap. For health checks, engines and discovery. */
 #include "gateway/gateway.h"
-
-#define PROBE_BODY_BYTES_MAX (1024u * 1024u)
 
 static void on_head(struct http_exchange *x, const struct h1_head *h)
 {
@@ -11,8 +9,10 @@ static void on_head(struct http_exchange *x, const struct h1_head *h)
 static void on_body(struct http_exchange *x, struct str piece)
 {
     struct probe *p = CONTAINER(x, struct probe, exchange);
-    if (!buf_append_str(&p->body, piece))
-        buf_clear(&p->body); /* too long to be what was asked for */
+    if (p->body.max && !p->too_long && !buf_append_str(&p->body, piece)) {
+        p->too_long = true; /* so it is not what was asked for; the rest is let pass */
+        buf_clear(&p->body);
+    }
 }
 
 static void on_done(struct http_exchange *x)
@@ -29,30 +29,40 @@ static void on_fail(struct http_exchange *x, enum error_code code, const char *d
     p->on_end(p);
 }
 
-void probe_start(struct probe *p, struct http_client *client, const struct http_target *t,
-                 uint32_t index, struct str path, struct str authorization, int64_t timeout_ms)
+static void write_request(struct buf *out, const struct probe_ask *a)
+{
+    const struct http_target *t = a->target;
+    bool absolute = t->proxy && !t->tls; /* for a proxy (RFC 9112 §3.2.2) */
+    bool ok =
+        buf_printf(out, "%s %s%.*s%.*s", a->body.n ? "POST" : "GET", absolute ? "http://" : "",
+                   STR_ARG(absolute ? t->authority : STR_NONE), STR_ARG(a->path));
+    if (a->lines.n)
+        ok = ok && buf_append_str(out, a->lines);
+    else
+        ok = ok && buf_printf(out, " HTTP/1.1\r\nhost: %.*s\r\nuser-agent: weir\r\n",
+                              STR_ARG(t->authority));
+    if (a->body.n)
+        ok = ok && buf_printf(out, "content-length: %zu\r\n", a->body.n);
+    ENSURE(ok && buf_append_str(out, STR("accept: */*\r\n\r\n")) && buf_append_str(out, a->body));
+}
+
+void probe_start(struct probe *p, struct http_client *client, const struct probe_ask *a)
 {
     p->client = client;
     p->status = 0;
+    p->failure[0] = '\0';
+    p->too_long = false;
     buf_init(&p->request, 0, NULL);
-    buf_init(&p->body, PROBE_BODY_BYTES_MAX, NULL);
-    bool absolute = t->proxy && !t->tls;
-    bool ok = buf_printf(
-        &p->request,
-        "GET %s%.*s%.*s HTTP/1.1\r\nhost: %.*s\r\naccept: application/json\r\nuser-agent: weir\r\n",
-        absolute ? "http://" : "", STR_ARG(absolute ? t->authority : STR_NONE), STR_ARG(path),
-        STR_ARG(t->authority));
-    if (authorization.n)
-        ok = ok && buf_printf(&p->request, "authorization: %.*s\r\n", STR_ARG(authorization));
-    ENSURE(ok && buf_append_str(&p->request, STR("\r\n")));
+    buf_init(&p->body, a->keep_bytes, NULL);
+    write_request(&p->request, a);
     struct str text = buf_str(&p->request);
     p->piece = (struct iovec){(char *)text.p, text.n};
     p->exchange = (struct http_exchange){
-        .target = t,
-        .target_index = index,
+        .target = a->target,
+        .target_index = a->target_index,
         .pieces = &p->piece,
         .piece_count = 1,
-        .total_timeout_ms = timeout_ms,
+        .total_timeout_ms = a->timeout_ms,
         .on_head = on_head,
         .on_body = on_body,
         .on_done = on_done,
@@ -63,7 +73,10 @@ void probe_start(struct probe *p, struct http_client *client, const struct http_
 
 void probe_fini(struct probe *p)
 {
+    if (!p->client)
+        return;
     http_cancel(p->client, &p->exchange);
     buf_fini(&p->request);
     buf_fini(&p->body);
+    p->client = NULL;
 }

@@ -39,13 +39,40 @@ enum {
     METRICS_PROCESS = 8,
 };
 
+#define METRICS_UNKNOWN      UINT64_MAX /* a number that is left out */
+#define METRICS_STATUSES_MAX 12
+
+struct metrics_rests {
+    int status; /* 0: none, -1: any other */
+    uint64_t count;
+};
+
+/* What a gateway knows of a deployment while it runs. */
+struct metrics_deployment {
+    uint64_t state; /* LiteLLM's: 0 healthy, 1 partial outage, 2 complete outage */
+    uint64_t in_flight, rest_us, ttft_us, token_us, probe_success, probe_age_us;
+    struct metrics_rests rests[METRICS_STATUSES_MAX];
+    int rest_count;
+};
+
+/* ... and of an inference engine. Texts are the configuration's. */
+struct metrics_engine_model {
+    struct str name;
+    uint64_t vram_bytes;
+};
+struct metrics_engine {
+    struct str engine, api_base;
+    uint64_t up, loaded_models, running, waiting, kv_cache_millionths;
+    struct metrics_engine_model *models; /* of equal names they are added up */
+    uint32_t model_count;
+};
+
 /* A virtual key that has a budget. Texts are the caller's. */
 struct metrics_key {
     struct str hash, alias;
     uint64_t max_pico_usd, left_pico_usd; /* 1e-12 USD; left: 0 also where more was spent */
     uint64_t reset_microhours;            /* until the budget starts again */
 };
-#define METRICS_ABSENT UINT64_MAX /* in a number of a key: there is none */
 
 struct metrics_process { /* filled by the caller at each scrape */
     unsigned about;      /* METRICS_ bits; 0: those of a gateway */
@@ -56,6 +83,10 @@ struct metrics_process { /* filled by the caller at each scrape */
     const struct config *config;
     const struct metrics_key *keys;
     size_t key_count;
+    const struct metrics_deployment
+        *deployments; /* one each of `config`; NULL: all there is to know is in the cells */
+    const struct metrics_engine *engines;
+    uint32_t engine_count;
     bool ready;
 };
 

@@ -25,6 +25,8 @@ struct doc_row {
 #define KEYS(...)                NULL
 #define SCALAR(...)              NULL
 #define PROCESS(...)             NULL
+#define EACH(...)                NULL
+#define ENGINE(...)              "engine, api_base"
 #define CALL(of, function, more) more
 #define COUNTER   "counter"
 #define GAUGE     "gauge"
@@ -45,6 +47,9 @@ static const char doc_intro[] =
     "asks for it.\n\n"
     "- Every number comes from the request records that the log is written from: the two agree to "
     "the last request.\n"
+    "  States of deployments (`litellm_deployment_state`, `weir_deployment_*`) and of engines "
+    "(`weir_engine_*`) are what the gateway\n"
+    "  knows at that moment ([health.md](health.md)).\n"
     "- Labels come from the configuration. A model that is not configured is `other`; a model "
     "matched by a wildcard is shown as the\n"
     "  wildcard; a key shows its hash and alias only if the gateway knows it. What is not known, "

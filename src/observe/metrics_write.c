@@ -17,7 +17,7 @@
  * samples: they are optional and double the series of counters.
  *
  * Threads: several may write at once; nothing is kept between calls, and shards are only read. */
-#include "observe/metrics_internal.h"
+#include "observe/metrics_scrape.h"
 
 #include "base/clock.h"
 #include "base/digits.h"
@@ -25,61 +25,6 @@
 #include "observe/log_metrics.h"
 #include "observe/log_writer.h"
 #include "observe/process.h"
-
-/* ---- what a row of the table says ---- */
-
-struct scrape;
-struct family;
-typedef uint64_t (*scalar_fn)(const struct scrape *s);
-typedef uint64_t (*process_fn)(void);
-typedef void (*call_fn)(struct scrape *s, const struct family *f);
-
-enum type { TYPE_COUNTER, TYPE_GAUGE, TYPE_HISTOGRAM, TYPE_INFO };
-enum source_kind {
-    SOURCE_SUM,
-    SOURCE_TIMES,
-    SOURCE_STATE,
-    SOURCE_WORKERS,
-    SOURCE_LOG,
-    SOURCE_EXPORT,
-    SOURCE_KEYS,
-    SOURCE_SCALAR,
-    SOURCE_PROCESS,
-    SOURCE_CALL
-};
-
-struct label {
-    const char *name;
-    enum value value;
-};
-
-/* One of several numbers of a family, and the label value that tells it apart. */
-struct part {
-    const char *text;
-    enum number number;
-};
-
-struct source {
-    enum source_kind kind;
-    unsigned about;         /* METRICS_ bit */
-    unsigned index;         /* number, histogram, or offset of a member */
-    unsigned cells;         /* TRAIT_ bits and HISTOGRAM_ZEROS */
-    const char *part_label; /* names of labels that parts or the called function add */
-    const struct part *parts;
-    unsigned part_count, decimals;
-    scalar_fn scalar;
-    process_fn process;
-    call_fn call;
-};
-
-struct family {
-    const char *name;
-    enum type type;
-    const struct label *labels;
-    size_t label_count;
-    struct source source;
-    const char *unit, *help;
-};
 
 enum {
     SUCCESS = TRAIT_SUCCESS,
@@ -102,36 +47,8 @@ static const char *const type_names[] = {"counter", "gauge", "histogram", "info"
 
 /* ---- writing ---- */
 
-/* Cells that show equal labels. */
-struct group {
-    struct str labels; /* written out: a="b",c="d" */
-    uint32_t first;    /* cell; more by scrape.next */
-};
-
-#define NO_CELL UINT32_MAX
-
 /* A family without labels has a sample even when no cell takes part. */
 static const struct group nothing = {{NULL, 0}, NO_CELL};
-
-struct scrape {
-    const struct metrics *m;
-    const struct metrics_process *process;
-    enum metrics_format format;
-    struct buf *out;
-    bool failed;        /* out's cap was reached */
-    bool headed;        /* the family's HELP and TYPE are written */
-    struct arena texts; /* of the family being written */
-
-    const struct cell **cells;
-    uint32_t cell_count;
-    uint32_t (*ids)[VALUE_COUNT]; /* of a cell's values: equal ids, equal texts */
-    uint32_t *next;               /* in the cell's group */
-    struct group *groups;
-    uint32_t group_count;
-    uint32_t *table; /* hash of ids to group, NO_CELL where free */
-    uint32_t table_size;
-    uint64_t *sums; /* of one group: room for the longest histogram */
-};
 
 static void put(struct scrape *s, const char *p, size_t n)
 {
@@ -260,7 +177,7 @@ static void begin_sample(struct scrape *s, const struct family *f, const char *s
     put_z(s, " ");
 }
 
-static void sample(struct scrape *s, const struct family *f, struct str labels, struct str extra,
+void scrape_sample(struct scrape *s, const struct family *f, struct str labels, struct str extra,
                    uint64_t value)
 {
     begin_sample(s, f, "", labels, extra);
@@ -278,8 +195,8 @@ static bool takes(const struct source *source, const struct cell *c)
     return c->outcome.traits & source->cells & OUTCOMES && (c->outcome.traits & must) == must;
 }
 
-static struct str label_text(struct arena *a, const struct label *labels, size_t count,
-                             const struct str *values)
+struct str scrape_labels(struct arena *a, const struct label *labels, size_t count,
+                         const struct str *values)
 {
     size_t room = 0, n = 0;
     for (size_t i = 0; i < count; i++)
@@ -324,7 +241,7 @@ static void join_group(struct scrape *s, const struct family *f, uint32_t cell)
     g->first = cell;
 }
 
-static int compare_labels(const void *a, const void *b)
+int scrape_compare_labels(const void *a, const void *b)
 {
     struct str x = ((const struct group *)a)->labels, y = ((const struct group *)b)->labels;
     int order = memcmp(x.p, y.p, MIN(x.n, y.n));
@@ -339,10 +256,10 @@ static void make_groups(struct scrape *s, const struct family *f)
         if (takes(&f->source, s->cells[i]))
             join_group(s, f, i);
     for (uint32_t i = 0; i < s->group_count; i++)
-        s->groups[i].labels =
-            label_text(&s->texts, f->labels, f->label_count, s->cells[s->groups[i].first]->values);
+        s->groups[i].labels = scrape_labels(&s->texts, f->labels, f->label_count,
+                                            s->cells[s->groups[i].first]->values);
     if (s->group_count > 1)
-        qsort(s->groups, s->group_count, sizeof *s->groups, compare_labels);
+        qsort(s->groups, s->group_count, sizeof *s->groups, scrape_compare_labels);
 }
 
 static uint64_t sum_of(const struct scrape *s, const struct group *g, unsigned number)
@@ -361,18 +278,23 @@ static void write_sum(struct scrape *s, const struct family *f)
         for (unsigned p = 0; p < source->part_count; p++) {
             struct str extra =
                 arena_printf(&s->texts, "%s=\"%s\"", source->part_label, source->parts[p].text);
-            sample(s, f, s->groups[i].labels, extra,
-                   sum_of(s, &s->groups[i], source->parts[p].number));
+            scrape_sample(s, f, s->groups[i].labels, extra,
+                          sum_of(s, &s->groups[i], source->parts[p].number));
         }
         if (source->part_count == 0)
-            sample(s, f, s->groups[i].labels, STR_NONE, sum_of(s, &s->groups[i], source->index));
+            scrape_sample(s, f, s->groups[i].labels, STR_NONE,
+                          sum_of(s, &s->groups[i], source->index));
     }
     if (s->group_count == 0 && f->label_count == 0)
-        sample(s, f, STR_NONE, STR_NONE, sum_of(s, &nothing, source->index));
+        scrape_sample(s, f, STR_NONE, STR_NONE, sum_of(s, &nothing, source->index));
 }
 
 static void write_state(struct scrape *s, const struct family *f)
 {
+    if (s->process->deployments) {
+        scrape_each_deployment(s, f);
+        return;
+    }
     make_groups(s, f);
     for (uint32_t g = 0; g < s->group_count; g++) {
         int64_t good_us = 0, bad_us = 0;
@@ -383,7 +305,7 @@ static void write_state(struct scrape *s, const struct family *f)
             else if (s->cells[i]->outcome.traits & FAILURE)
                 bad_us = MAX(bad_us, last_us);
         }
-        sample(s, f, s->groups[g].labels, STR_NONE, bad_us > good_us);
+        scrape_sample(s, f, s->groups[g].labels, STR_NONE, bad_us > good_us);
     }
 }
 
@@ -529,7 +451,7 @@ static void build_info(struct scrape *s, const struct family *f)
     static const struct label labels[] = {{"version", 0}, {"commit", 1}, {"compiler", 2}};
     const struct str values[] = {str_from(s->process->version), str_from(s->process->git_commit),
                                  str_from(s->process->compiler)};
-    sample(s, f, label_text(&s->texts, labels, COUNT(labels), values), STR_NONE, 1);
+    scrape_sample(s, f, scrape_labels(&s->texts, labels, COUNT(labels), values), STR_NONE, 1);
 }
 
 static void errors(struct scrape *s, const struct family *f)
@@ -538,9 +460,9 @@ static void errors(struct scrape *s, const struct family *f)
         uint64_t sum = 0;
         for (int i = 0; i < s->m->shard_count; i++)
             sum += COUNTER_GET(s->m->shards[i].errors[code]);
-        sample(s, f, STR_NONE,
-               arena_printf(&s->texts, "error=\"%s\"", error_info((enum error_code)code)->name),
-               sum);
+        scrape_sample(
+            s, f, STR_NONE,
+            arena_printf(&s->texts, "error=\"%s\"", error_info((enum error_code)code)->name), sum);
     }
 }
 
@@ -550,80 +472,23 @@ static void upstream_connections(struct scrape *s, const struct family *f)
 {
     uint64_t open = worker_sum(s, offsetof(struct metrics_worker, upstream_open));
     uint64_t idle = worker_sum(s, offsetof(struct metrics_worker, upstream_idle));
-    sample(s, f, STR_NONE, STR("state=\"active\""), open > idle ? open - idle : 0);
-    sample(s, f, STR_NONE, STR("state=\"idle\""), idle);
-}
-
-/* One series a deployment that has the limit. Two rows may show the same labels: the first of
- * them is written. */
-static void write_limits(struct scrape *s, const struct family *f, size_t offset)
-{
-    const struct config *c = s->process->config;
-    struct group *rows =
-        c ? arena_alloc(&s->texts, (c->deployment_count + 1) * sizeof *rows) : NULL;
-    uint32_t count = 0;
-    for (uint32_t i = 0; c && i < c->deployment_count; i++) {
-        const struct deployment *d = &c->deployments[i];
-        struct str values[VALUE_COUNT] = {[VALUE_UPSTREAM] = d->upstream_model,
-                                          [VALUE_MODEL_ID] = d->model_id,
-                                          [VALUE_API_BASE] = d->api_base,
-                                          [VALUE_PROVIDER] = d->provider_name};
-        if (*(const double *)(const void *)((const char *)d + offset) >= 0)
-            rows[count++] =
-                (struct group){label_text(&s->texts, f->labels, f->label_count, values), i};
-    }
-    if (count > 1)
-        qsort(rows, count, sizeof *rows, compare_labels);
-    for (uint32_t i = 0; i < count; i++) {
-        double limit =
-            *(const double *)(const void *)((const char *)&c->deployments[rows[i].first] + offset);
-        if (i == 0 || !str_eq(rows[i].labels, rows[i - 1].labels))
-            sample(s, f, rows[i].labels, STR_NONE, (uint64_t)MIN(limit, 1e18));
-    }
-}
-
-static void tpm_limits(struct scrape *s, const struct family *f)
-{
-    write_limits(s, f, offsetof(struct deployment, tpm));
-}
-static void rpm_limits(struct scrape *s, const struct family *f)
-{
-    write_limits(s, f, offsetof(struct deployment, rpm));
-}
-
-/* One series a key that has the number. */
-static void write_keys(struct scrape *s, const struct family *f)
-{
-    const struct metrics_process *p = s->process;
-    struct group *rows = arena_alloc(&s->texts, (p->key_count + 1) * sizeof *rows);
-    uint32_t count = 0;
-    for (uint32_t i = 0; i < p->key_count; i++) {
-        struct str values[VALUE_COUNT] = {
-            [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
-        rows[count++] = (struct group){label_text(&s->texts, f->labels, f->label_count, values), i};
-    }
-    if (count > 1)
-        qsort(rows, count, sizeof *rows, compare_labels);
-    for (uint32_t i = 0; i < count; i++) {
-        const char *key = (const char *)&p->keys[rows[i].first];
-        uint64_t value = *(const uint64_t *)(const void *)(key + f->source.index);
-        if (value != METRICS_ABSENT)
-            sample(s, f, rows[i].labels, STR_NONE, value);
-    }
+    scrape_sample(s, f, STR_NONE, STR("state=\"active\""), open > idle ? open - idle : 0);
+    scrape_sample(s, f, STR_NONE, STR("state=\"idle\""), idle);
 }
 
 static void write_log(struct scrape *s, const struct family *f)
 {
     const char *stats = (const char *)s->process->log;
     if (stats)
-        sample(s, f, STR_NONE, STR_NONE,
-               *(const uint64_t *)(const void *)(stats + f->source.index));
+        scrape_sample(s, f, STR_NONE, STR_NONE,
+                      *(const uint64_t *)(const void *)(stats + f->source.index));
 }
 
 static void write_export(struct scrape *s, const struct family *f)
 {
     const char *stats = (const char *)s->process->exporter;
-    sample(s, f, STR_NONE, STR_NONE, *(const uint64_t *)(const void *)(stats + f->source.index));
+    scrape_sample(s, f, STR_NONE, STR_NONE,
+                  *(const uint64_t *)(const void *)(stats + f->source.index));
 }
 
 /* ---- the table ---- */
@@ -654,7 +519,15 @@ static const struct part token_types[] = {
 #define TIMES(what, which) \
     {.kind = SOURCE_TIMES, .about = METRICS_REQUESTS, .index = HISTOGRAM_##what, \
      .cells = (which), .decimals = TIME_DECIMALS}
-#define STATE(which) {.kind = SOURCE_STATE, .about = METRICS_REQUESTS, .cells = (which)}
+#define STATE(which) \
+    {.kind = SOURCE_STATE, .about = METRICS_REQUESTS, .cells = (which), \
+     .index = offsetof(struct metrics_deployment, state)}
+#define EACH(member, digits) \
+    {.kind = SOURCE_EACH, .about = METRICS_GATEWAY, \
+     .index = offsetof(struct metrics_deployment, member), .decimals = digits}
+#define ENGINE(member, digits) \
+    {.kind = SOURCE_ENGINE, .about = METRICS_GATEWAY, \
+     .index = offsetof(struct metrics_engine, member), .decimals = digits}
 #define WORKERS(member) \
     {.kind = SOURCE_WORKERS, .about = METRICS_GATEWAY, \
      .index = offsetof(struct metrics_worker, member)}
@@ -693,12 +566,16 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_SUM: write_sum(s, f); break;
     case SOURCE_TIMES: write_times(s, f); break;
     case SOURCE_STATE: write_state(s, f); break;
-    case SOURCE_WORKERS: sample(s, f, STR_NONE, STR_NONE, worker_sum(s, f->source.index)); break;
+    case SOURCE_EACH: scrape_each_deployment(s, f); break;
+    case SOURCE_ENGINE: scrape_each_engine(s, f); break;
+    case SOURCE_WORKERS:
+        scrape_sample(s, f, STR_NONE, STR_NONE, worker_sum(s, f->source.index));
+        break;
     case SOURCE_LOG: write_log(s, f); break;
     case SOURCE_EXPORT: write_export(s, f); break;
-    case SOURCE_KEYS: write_keys(s, f); break;
-    case SOURCE_SCALAR: sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
-    case SOURCE_PROCESS: sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
+    case SOURCE_KEYS: scrape_each_key(s, f); break;
+    case SOURCE_SCALAR: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
+    case SOURCE_PROCESS: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
     case SOURCE_CALL: f->source.call(s, f); break;
     }
     arena_reset(&s->texts);

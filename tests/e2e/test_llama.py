@@ -66,3 +66,20 @@ def test_streamed(through, llama, asks_usage):
 def test_health_asks_the_engine(through):
     health = through.get("/health").json
     assert (health["healthy_count"], health["unhealthy_count"]) == (1, 0)
+
+
+def test_the_engine_s_load_is_seen(weir, llama):
+    w = weir(config(model("tiny", f"http://127.0.0.1:{llama}/v1", info={"engine": "auto"}), weir_settings={"engine_poll_ms": 20}))
+
+    def engine():
+        return w.get("/api/v1/status").json["models"][0]["engine"]
+
+    idle = wait_for(lambda: engine()["up"] and engine())
+    assert (idle["engine"], idle["slots"], idle["running"], idle["waiting"]) == ("llama.cpp", 1, 0, 0) and idle["version"].startswith("b")
+    with Raw("127.0.0.1", w.port, 60) as first, Raw("127.0.0.1", w.port, 60) as second:
+        for client in (first, second):
+            client.send(request("POST", "/v1/chat/completions", json.dumps(chat_body("tiny", "long", max_tokens=500, seed=3)).encode()))
+        wait_for(lambda: (engine()["running"], engine()["waiting"]) == (1, 1), 60, 0.005)
+        assert first.answer().status == second.answer().status == 200
+    wait_for(lambda: (engine()["running"], engine()["waiting"]) == (0, 0))
+    assert w.metrics().total("weir_engine_up", engine="llama.cpp", api_base=f"http://127.0.0.1:{llama}") == 1

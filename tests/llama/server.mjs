@@ -13,6 +13,16 @@ const context = await model.createContext({contextSize: 1024, threads: 1});
 const sequence = context.getSequence();
 const id = 'tiny';
 let turn = Promise.resolve(); // requests wait for the one before them
+let running = 0, waiting = 0;
+
+// What llama.cpp's own server says of itself, in its words and with what is true here.
+const own = {
+    '/props': () => ({
+        default_generation_settings: {id: 0, n_ctx: context.contextSize, is_processing: running > 0},
+        total_slots: context.totalSequences, model_path: modelPath, build_info: `b${llama.llamaCppRelease?.release ?? 0}`}),
+    '/slots': () => [{id: 0, n_ctx: context.contextSize, is_processing: running > 0}],
+    '/metrics': () => `llamacpp:requests_processing ${running}\nllamacpp:requests_deferred ${waiting}\n`,
+};
 
 function promptOf(messages) {
     return messages.map((m) => `${m.role}: ${m.content}\n`).join('') + 'assistant:';
@@ -86,10 +96,18 @@ const server = http.createServer((request, response) => {
     if (request.method === 'GET' && request.url === '/v1/models') {
         answerJson(response, 200, {object: 'list', data: [{id, object: 'model', created: 1700000000, owned_by: 'llama.cpp'}]});
     } else if (request.method === 'POST' && request.url === '/v1/chat/completions') {
-        turn = turn.then(() => chat(request, response)).catch((e) => {
+        waiting++;
+        turn = turn.then(() => {
+            waiting--, running++;
+            return chat(request, response);
+        }).catch((e) => {
             if (!response.headersSent) answerJson(response, 400, {error: {message: String(e), type: 'invalid_request_error', code: null}});
             else response.destroy();
-        });
+        }).finally(() => running--);
+    } else if (request.method === 'GET' && request.url in own) {
+        const said = own[request.url]();
+        if (typeof said === 'string') response.end(said);
+        else answerJson(response, 200, said);
     } else {
         answerJson(response, 404, {error: {message: 'no such path', type: 'invalid_request_error', code: null}});
     }

@@ -101,13 +101,59 @@ static inline struct record failure_of(const struct deployment *d, enum error_co
     return r;
 }
 
+/* What the gateway says besides, where a test wants it: one a deployment. */
+static const struct metrics_deployment *exposed_deployments;
+
+#define UNKNOWN METRICS_UNKNOWN
+static const struct metrics_deployment some_deployments[COUNT(deployments)] = {
+    {.state = 2,
+     .in_flight = 3,
+     .rest_us = 1500000,
+     .ttft_us = 250000,
+     .token_us = 12500,
+     .probe_success = 0,
+     .probe_age_us = 4000000,
+     .rests = {{429, 4}, {0, 1}, {-1, 2}, {503, 0}},
+     .rest_count = 4},
+    {.ttft_us = UNKNOWN, .token_us = UNKNOWN, .probe_success = 1, .probe_age_us = 0},
+    {.state = 1,
+     .ttft_us = UNKNOWN,
+     .token_us = UNKNOWN,
+     .probe_success = UNKNOWN,
+     .probe_age_us = UNKNOWN},
+    {.ttft_us = UNKNOWN, .token_us = UNKNOWN, .probe_success = UNKNOWN, .probe_age_us = UNKNOWN},
+};
+static struct metrics_engine_model some_models[] = {
+    {{"llama", 5}, 1000}, {{"other", 5}, 20}, {{"other", 5}, 3}};
+static const struct metrics_engine some_engines[] = {
+    {.engine = {"ollama", 6},
+     .api_base = {"http://localhost:11434", 22},
+     .up = 1,
+     .loaded_models = 3,
+     .running = UNKNOWN,
+     .waiting = UNKNOWN,
+     .kv_cache_millionths = UNKNOWN,
+     .models = some_models,
+     .model_count = COUNT(some_models)},
+    {.engine = {"vllm", 4},
+     .api_base = {"http://gpu:8000", 15},
+     .up = 1,
+     .loaded_models = UNKNOWN,
+     .running = 7,
+     .waiting = 2,
+     .kv_cache_millionths = 341200},
+    {.engine = {"vllm", 4},
+     .api_base = {"http://gpu:8000", 15},
+     .running = 99}, /* twice: not shown */
+};
+
 static inline const char *expose_with(const struct metrics *m, enum metrics_format format,
                                       struct log_stats *log)
 {
     static struct buf out;
     static const struct export_stats exporter = {.lines = 9};
     static const struct metrics_key keys[] = {
-        {{"ffff", 4}, {"team-b", 6}, 2500000000000, 0, METRICS_ABSENT},
+        {{"ffff", 4}, {"team-b", 6}, 2500000000000, 0, METRICS_UNKNOWN},
         {{"0123", 4}, {"team-a", 6}, 10000000000000, 9999999999999, 1500000},
     };
     struct metrics_process p = {.about = METRICS_REQUESTS | METRICS_GATEWAY | METRICS_EXPORT |
@@ -121,6 +167,9 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
                                 .config = &config,
                                 .keys = keys,
                                 .key_count = COUNT(keys),
+                                .deployments = exposed_deployments,
+                                .engines = some_engines,
+                                .engine_count = exposed_deployments ? COUNT(some_engines) : 0,
                                 .ready = true};
     buf_fini(&out);
     buf_init(&out, 0, NULL);

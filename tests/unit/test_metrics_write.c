@@ -86,6 +86,61 @@ static void process_and_log(void **state)
     metrics_free(m);
 }
 
+#define DEPLOYMENT_1                                                                               \
+    "litellm_model_name=\"gpt-4o\",model_id=\"id-1\",api_base=\"https://api.openai.com/"           \
+    "v1\",api_provider=\"openai\""
+#define DEPLOYMENT_3                                                                               \
+    "litellm_model_name=\"*\",model_id=\"id-3\",api_base=\"https://"                               \
+    "api.groq.com\",api_provider=\"groq\""
+
+static void deployments_and_engines(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(1, &config);
+    exposed_deployments = some_deployments;
+    const char *text = expose(m);
+    static const char *const lines[] = {
+        "litellm_deployment_state{" DEPLOYMENT_1 "} 2",
+        "litellm_deployment_state{" DEPLOYMENT_3 "} 1",
+        "litellm_deployment_cooled_down_total{" DEPLOYMENT_1 ",exception_status=\"429\"} 4",
+        "litellm_deployment_cooled_down_total{" DEPLOYMENT_1 ",exception_status=\"None\"} 1",
+        "litellm_deployment_cooled_down_total{" DEPLOYMENT_1 ",exception_status=\"other\"} 2",
+        "weir_deployment_in_flight{" DEPLOYMENT_1 "} 3",
+        "weir_deployment_in_flight{" DEPLOYMENT_3 "} 0",
+        "weir_deployment_rest_seconds{" DEPLOYMENT_1 "} 1.5",
+        "weir_deployment_ttft_seconds{" DEPLOYMENT_1 "} 0.25",
+        "weir_deployment_token_seconds{" DEPLOYMENT_1 "} 0.0125",
+        "weir_deployment_probe_success{" DEPLOYMENT_1 "} 0",
+        "weir_deployment_probe_age_seconds{" DEPLOYMENT_1 "} 4",
+        "weir_engine_up{engine=\"ollama\",api_base=\"http://localhost:11434\"} 1",
+        "weir_engine_loaded_models{engine=\"ollama\",api_base=\"http://localhost:11434\"} 3",
+        "weir_engine_model_vram_bytes{engine=\"ollama\",api_base=\"http://"
+        "localhost:11434\",model=\"llama\"} 1000",
+        "weir_engine_model_vram_bytes{engine=\"ollama\",api_base=\"http://"
+        "localhost:11434\",model=\"other\"} 23",
+        "weir_engine_requests_running{engine=\"vllm\",api_base=\"http://gpu:8000\"} 7",
+        "weir_engine_requests_waiting{engine=\"vllm\",api_base=\"http://gpu:8000\"} 2",
+        "weir_engine_kv_cache_usage_ratio{engine=\"vllm\",api_base=\"http://gpu:8000\"} 0.3412",
+    };
+    for (size_t i = 0; i < COUNT(lines); i++)
+        check_line(text, lines[i]);
+    static const char *const absent[] = {
+        "weir_deployment_ttft_seconds{" DEPLOYMENT_3,
+        "weir_deployment_probe_success{" DEPLOYMENT_3,
+        "cooled_down_total{" DEPLOYMENT_3,
+        "exception_status=\"503\"",
+        "weir_engine_requests_running{engine=\"ollama\"",
+        "} 99",
+    };
+    for (size_t i = 0; i < COUNT(absent); i++)
+        check_absent(text, absent[i]);
+    exposed_deployments = NULL;
+    text = expose(m);
+    check_absent(text, "weir_deployment_");
+    check_absent(text, "weir_engine_");
+    metrics_free(m);
+}
+
 static void exemplars_only_in_openmetrics(void **state)
 {
     (void)state;
@@ -407,8 +462,10 @@ static void openmetrics_is_strict(void **state)
     struct metrics *m = busy_metrics();
     struct log_stats log = {.records = 12};
     struct reading *g = mem_alloc(sizeof *g);
+    exposed_deployments = some_deployments;
     char *text = mem_strdup(str_from(expose_with(m, METRICS_OPENMETRICS, &log)));
     bool ended = false;
+    exposed_deployments = NULL;
     for (char *line = text; *line;) {
         char *end = strchr(line, '\n');
         assert_non_null(end);
@@ -463,6 +520,7 @@ int main(void)
         cmocka_unit_test(docs_name_every_row),
         cmocka_unit_test(labels_are_escaped_once),
         cmocka_unit_test(process_and_log),
+        cmocka_unit_test(deployments_and_engines),
         cmocka_unit_test(exemplars_only_in_openmetrics),
         cmocka_unit_test(a_full_buffer_gets_nothing),
         cmocka_unit_test(budgets_of_keys),
