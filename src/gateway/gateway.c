@@ -196,7 +196,6 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     for (int i = 0; i < g->worker_count; i++)
         worker_init(g, i);
     g->health = health_new(g);
-    limit_configure(g, c);
     g->keys = key_service_new(c, g->worker_count + 1, e);
     if (g->keys)
         return g;
@@ -259,7 +258,6 @@ void gateway_free(struct gateway *g)
     for (int i = 0; i < g->worker_count; i++)
         worker_fini(&g->workers[i]);
     key_service_free(g->keys);
-    limit_close(g);
     loop_free(g->control);
     metrics_free(g->metrics);
     tls_server_free(g->tls_listen);

@@ -81,9 +81,6 @@ struct gateway {
     struct health *health;
     struct key_service *keys;
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
-    /* What all requests spent, for litellm_settings.max_budget; NULL until there is one. limit.c's. */
-    struct spend_file *proxy_spend_file;
-    struct key_spend *proxy_spend; /* atomic */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
     bool ready, draining; /* atomic */
@@ -344,11 +341,6 @@ enum step_result relay_run(struct request *r);
 enum step_result finish_run(struct request *r);
 /* The road's end: settles what limit_run took by what the record says was used, and adds the cost to what was spent. Once, after finish_measure. */
 void limit_release(struct request *r);
-
-/* limit.c: the budget of all requests together, at the start and whenever another configuration takes over; opens what it is counted in. Warns where that
- * cannot outlive a restart. [control] */
-void limit_configure(struct gateway *g, const struct config *c);
-void limit_close(struct gateway *g); /* after the last request [control] */
 
 /* limit.c, for answers: the x-ratelimit-* lines of the key's limits and, of a refusal, when to come again. `plain`: also under the names without
  * "api_key-", where no upstream's go to the client. At most LIMIT_LINES_BYTES; returns how many, 0 where no limit is set. */

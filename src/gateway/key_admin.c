@@ -317,7 +317,7 @@ static void delete_keys(struct call *c)
     struct key_body b = {.facts = key_facts_default()};
     if (!read_body(c, KEY_CALL_DELETE, &b))
         return;
-    size_t count = 0, most = (size_t)(b.keys.count + b.key_aliases.count);
+    size_t count = 0, most = (size_t)b.keys.count + (size_t)b.key_aliases.count;
     if (most == 0) {
         err_set(&c->err, "expected keys or key_aliases, with one at least");
         fail(c, ERR_BAD_REQUEST);
@@ -422,7 +422,7 @@ static void write_page(struct call *c, const struct key **keys, size_t count, in
 {
     struct str full = parameter(c, "return_full_object");
     bool whole = str_ieq(full, STR("true"));
-    size_t first = (size_t)((page - 1) * size), end = MIN(count, first + (size_t)size);
+    size_t first = (size_t)(page - 1) * (size_t)size, end = MIN(count, first + (size_t)size);
     ENSURE(buf_printf(&c->job->body, "{\"keys\":["));
     for (size_t i = first; i < end; i++) {
         ENSURE(buf_printf(&c->job->body, "%s", i > first ? "," : ""));

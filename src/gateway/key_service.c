@@ -1,8 +1,8 @@
 /* key_service.c -- see key_service.h.
  *
- * Where the database is opened: at the start, if there is one, or if something has to be kept in it (keys of the configuration, whose spending is
- * to last; a key_file that was asked for); else when /key/generate makes the first key, so that a gateway that has no virtual keys leaves no
- * file behind. */
+ * When the database is opened: at the start (or a reload), if there is one, or if something is to be kept in it (what keys of the configuration spend, or all
+ * requests together; a key_file that was asked for); else when /key/generate makes the first key, so that a gateway that has no virtual keys
+ * leaves no file behind. Until then numbers are in memory, and nobody has any. */
 #include "gateway/key_service.h"
 
 #include <errno.h>
@@ -162,14 +162,80 @@ static bool open_files(struct key_service *s, struct err *e)
 {
     s->store = key_store_open(s->path, e);
     struct spend_file *spend = s->store ? open_spend(s, e) : NULL;
-    if (!spend) {
-        key_store_close(s->store);
-        s->store = NULL;
-        return false;
+    if (spend) {
+        spend_file_free(s->spend); /* that in memory: nothing uses it yet */
+        s->spend = spend;
     }
-    spend_file_free(s->spend); /* that in memory: no key uses it yet */
-    s->spend = spend;
-    return load_stored(s, e);
+    if (spend && load_stored(s, e))
+        return true;
+    key_store_close(s->store);
+    s->store = NULL;
+    return false;
+}
+
+/* ---- spending into the database ---- */
+
+/* True: the database has it all. */
+static bool save_spent(struct key_service *s, bool durable)
+{
+    struct err e = {0};
+    size_t count, changed = 0;
+    if (!s->store)
+        return false;
+    const struct key **all = keys_list(s->table, KEYS_WRITER, &count);
+    struct key_spent *rows = mem_alloc((count + 1) * sizeof *rows);
+    struct key_spend **spends = mem_alloc((count + 1) * sizeof(void *));
+    for (size_t i = 0; i < count + (s->proxy != NULL); i++) {
+        struct key_spend *spend = i < count ? all[i]->use->spend : s->proxy;
+        if (!key_spend_changed(spend, &rows[changed].numbers))
+            continue;
+        memcpy(rows[changed].hash_hex, i < count ? all[i]->facts.hash_hex : s->proxy_hash,
+               KEY_HASH_BYTES);
+        spends[changed++] = spend;
+    }
+    bool saved = changed == 0 || key_store_save_spent(s->store, rows, changed, durable, &e);
+    for (size_t i = 0; saved && i < changed; i++)
+        key_spend_saved(spends[i], &rows[i].numbers);
+    if (!saved && !s->save_failed)
+        diag_warn("what keys spent is not in the database yet (nothing is lost: it is in the spend "
+                  "file): %s",
+                  e.text);
+    s->save_failed = !saved;
+    mem_free(spends);
+    mem_free(rows);
+    keys_list_free(all, count);
+    return saved;
+}
+
+/* ---- opening ---- */
+
+/* Of a key that the configuration had once, or that of another process has: the database knows of it. */
+static bool has_spent(void *arg, const char hash_hex[KEY_HASH_BYTES])
+{
+    struct key_service *s = arg;
+    struct spend_numbers ignored;
+    return s->store && key_store_spent(s->store, hash_hex, &ignored);
+}
+
+/* Is there something to read, or something to keep? */
+static bool is_needed(const struct key_service *s, const struct config *c)
+{
+    bool keeps = c->key_count > 0 || c->proxy.max_budget_usd >= 0;
+    return s->path[0] &&
+           (keeps || (c->master_key.n && (c->key_file_given || access(s->path, F_OK) == 0)));
+}
+
+/* Not being able to read keys that exist, or to use a file that was asked for, is for the caller to say; else nothing is kept, and `closed` says why. */
+static bool open_for(struct key_service *s, const struct config *c, struct err *e)
+{
+    struct err why = {0};
+    if (s->store || s->closed[0] || !is_needed(s, c) || open_files(s, &why))
+        return true;
+    snprintf(s->closed, sizeof s->closed, "%s", why.text);
+    if (c->key_file_given || access(s->path, F_OK) == 0)
+        return err_set(e, "%s", why.text);
+    diag_warn("%s; what is spent from budgets is forgotten at a restart", why.text);
+    return true;
 }
 
 /* ---- the configuration's keys ---- */
@@ -188,8 +254,30 @@ static bool has_key(const struct config *c, const char hash_hex[KEY_HASH_BYTES])
     return false;
 }
 
+/* Windows are counted from 1970: another budget_duration makes another window of the one under way. */
+static void configure_proxy(struct key_service *s, const struct key_facts *f)
+{
+    struct err e = {0};
+    int64_t now_us = clock_real_us();
+    if (f->max_budget_usd < 0)
+        return;
+    if (!s->proxy)
+        __atomic_store_n(&s->proxy, key_service_take_spend(s, f, &e), __ATOMIC_RELEASE);
+    if (!s->proxy)
+        diag_warn("litellm_settings.max_budget is not kept: %s", e.text);
+    else if (duration_given(f->budget_duration) &&
+             key_spend_reset_us(s->proxy, f, now_us) !=
+                 duration_window_end(f->budget_began_us, f->budget_duration, now_us))
+        key_spend_window(s->proxy, f, now_us);
+    memcpy(s->proxy_hash, f->hash_hex, KEY_HASH_BYTES);
+}
+
 void key_service_configure(struct key_service *s, const struct config *c)
 {
+    struct err e = {0};
+    if (!open_for(s, c, &e))
+        diag_warn("%s: keys made by the API are not served", e.text);
+    configure_proxy(s, &c->proxy);
     size_t count, gone_count = 0, come_count = 0;
     s->has_master = c->master_key.n > 0;
     key_sha256(c->master_key, s->master_hash);
@@ -200,18 +288,20 @@ void key_service_configure(struct key_service *s, const struct config *c)
         if (all[i]->facts.from_config && !has_key(c, all[i]->facts.hash_hex))
             memcpy(gone[gone_count++], all[i]->facts.hash_hex, KEY_HASH_BYTES);
     for (int i = 0; i < c->key_count; i++) {
-        struct err e = {0};
-        struct key *k = make_key(s, &c->keys[i], &e);
+        struct err why = {0};
+        struct key *k = make_key(s, &c->keys[i], &why);
         if (k)
             come[come_count++] = k;
         else
-            complain(&c->keys[i], e.text);
+            complain(&c->keys[i], why.text);
     }
+    if (gone_count)
+        (void)save_spent(s, true); /* they may come back */
     keys_change(s->table, (const char(*)[KEY_HASH_BYTES])gone, gone_count, come, come_count);
     keys_list_free(all, count);
     mem_free(gone);
     mem_free(come);
-    struct err e = {0};
+    spend_file_loaded_keeping(s->spend, has_spent, s); /* when all that have numbers took them */
     if (gone_count && s->store && !load_stored(s, &e)) /* the API may have made the same key */
         diag_warn("keys of the database that the configuration had are not served: %s", e.text);
 }
@@ -237,38 +327,7 @@ void key_service_reload(struct key_service *s, struct config *c)
     loop_call(s->loop, run_reload, r);
 }
 
-/* ---- spending into the database ---- */
-
-/* True: the database has it all. */
-static bool save_spent(struct key_service *s, bool durable)
-{
-    struct err e = {0};
-    size_t count, changed = 0;
-    if (!s->store)
-        return false;
-    const struct key **all = keys_list(s->table, KEYS_WRITER, &count);
-    struct key_spent *rows = mem_alloc(MAX(count, 1u) * sizeof *rows);
-    struct key_spend **spends = mem_alloc(MAX(count, 1u) * sizeof(void *));
-    for (size_t i = 0; i < count; i++) {
-        struct key_spend *spend = all[i]->use->spend;
-        if (!key_spend_changed(spend, &rows[changed].numbers))
-            continue;
-        memcpy(rows[changed].hash_hex, all[i]->facts.hash_hex, KEY_HASH_BYTES);
-        spends[changed++] = spend;
-    }
-    bool saved = changed == 0 || key_store_save_spent(s->store, rows, changed, durable, &e);
-    for (size_t i = 0; saved && i < changed; i++)
-        key_spend_saved(spends[i], &rows[i].numbers);
-    if (!saved && !s->save_failed)
-        diag_warn("what keys spent is not in the database yet (nothing is lost: it is in the spend "
-                  "file): %s",
-                  e.text);
-    s->save_failed = !saved;
-    mem_free(spends);
-    mem_free(rows);
-    keys_list_free(all, count);
-    return saved;
-}
+/* ---- every two seconds ---- */
 
 /* Keys that another process made or changed: one that this one takes over from, or one beside it. */
 static void look_for_changes(struct key_service *s)
@@ -319,29 +378,6 @@ void key_numbers_fini(struct key_numbers *n)
 
 /* ---- life ---- */
 
-/* Of a key that the configuration had once, or that of another process has: the database knows of it. */
-static bool has_spent(void *arg, const char hash_hex[KEY_HASH_BYTES])
-{
-    struct key_service *s = arg;
-    struct spend_numbers ignored;
-    return s->store && key_store_spent(s->store, hash_hex, &ignored);
-}
-
-static bool open_at_start(struct key_service *s, const struct config *c, struct err *e)
-{
-    struct err why = {0};
-    bool exists = s->path[0] && access(s->path, F_OK) == 0;
-    if (!c->master_key.n || !s->path[0] || !(exists || c->key_file_given || c->key_count > 0))
-        return true;
-    if (open_files(s, &why))
-        return true;
-    if (exists || c->key_file_given)
-        return err_set(e, "%s", why.text);
-    snprintf(s->closed, sizeof s->closed, "%s", why.text);
-    diag_warn("%s; what the configuration's keys spend is forgotten at a restart", why.text);
-    return true;
-}
-
 struct key_service *key_service_new(const struct config *c, int readers, struct err *e)
 {
     struct key_service *s = mem_alloc(sizeof *s);
@@ -350,14 +386,12 @@ struct key_service *key_service_new(const struct config *c, int readers, struct 
     s->flush.on_fire = on_flush;
     snprintf(s->path, sizeof s->path, "%.*s", STR_ARG(c->key_file));
     snprintf(s->spend_folder, sizeof s->spend_folder, "%.*s", STR_ARG(c->log_ring_dir));
-    if (!open_at_start(s, c, e)) {
+    s->spend = spend_file_open(NULL, e);
+    if (!open_for(s, c, e)) {
         key_service_free(s);
         return NULL;
     }
-    if (!s->spend)
-        s->spend = spend_file_open(NULL, e);
     key_service_configure(s, c);
-    spend_file_loaded_keeping(s->spend, has_spent, s);
     return s;
 }
 
@@ -411,6 +445,8 @@ void key_service_free(struct key_service *s)
         return;
     bool saved = s->spend && save_spent(s, true);
     keys_free(s->table);
+    if (s->proxy)
+        key_spend_release(s->proxy);
     if (saved)
         spend_file_remove(s->spend);
     else

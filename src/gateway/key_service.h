@@ -16,11 +16,14 @@ struct key_service {
     struct keys *table;
     struct loop *loop; /* the keys thread's */
 
+    struct key_spend *proxy; /* atomic: key_service_proxy */
+
     /* Private to the keys thread (and control, before and after it). */
     struct spend_file *spend;
     struct key_store *store; /* NULL: not open, and `closed` says why */
     bool has_master; /* a master key: else everything is open, and no virtual key means anything */
     char master_hash[KEY_HASH_BYTES];
+    char proxy_hash[KEY_HASH_BYTES]; /* the row of `proxy` in the database */
     char closed[512];
     char path[4096];         /* "": no keys by the API */
     char spend_folder[4096]; /* log_ring_dir; "": chosen by itself */
@@ -38,10 +41,18 @@ void key_service_stop(struct key_service *s);
 /* Saves what was spent. After the last request ended and every reader put its keys back. NULL is fine. [control] */
 void key_service_free(struct key_service *s);
 
-/* The keys of another configuration's weir_settings.keys replace those of the one before; counters go on. [keys thread, or before it runs] */
+/* The keys of another configuration's weir_settings.keys replace those of the one before, and so does litellm_settings.max_budget; counters go on. [keys
+ * thread, or before it runs] */
 void key_service_configure(struct key_service *s, const struct config *c);
 /* Has the keys thread do the same; takes a reference to the snapshot for as long. [control] */
 void key_service_reload(struct key_service *s, struct config *c);
+
+/* What all requests together spent (litellm_settings.max_budget; struct config has its facts as proxy); NULL: no configuration so far had such a
+ * budget. Kept as a key's spending is. [any thread] */
+static inline struct key_spend *key_service_proxy(const struct key_service *s)
+{
+    return __atomic_load_n(&s->proxy, __ATOMIC_ACQUIRE);
+}
 
 /* What /metrics shows of the keys that have a budget, `most` of them: the newest. [the thread whose reader's number this is] */
 struct key_numbers {

@@ -254,11 +254,12 @@ static struct key_spend *find_in_file(const struct spend_file *f, uint8_t hash[H
         if (memcmp(s->slot->hash, hash, HASH_BYTES) == 0 && !s->used)
             return s;
     }
+    if (!f->found || !f->found_count)
+        return NULL;
     struct slot wanted = {0};
     memcpy(wanted.hash, hash, HASH_BYTES);
     struct key_spend probe = {.slot = &wanted}, *key = &probe;
-    struct key_spend **found =
-        f->found_count ? bsearch(&key, f->found, f->found_count, sizeof *f->found, by_hash) : NULL;
+    struct key_spend **found = bsearch(&key, f->found, f->found_count, sizeof *f->found, by_hash);
     return found && !(*found)->used ? *found : NULL;
 }
 

@@ -14,8 +14,7 @@
 
 #define BUSY_MS 5000
 
-static const char *const schema[] = {
-    /* 1 */
+static const char schema_1[] =
     "CREATE TABLE keys("
     " hash TEXT PRIMARY KEY NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL,"
     " user_id TEXT NOT NULL, team_id TEXT NOT NULL, models TEXT NOT NULL, metadata TEXT NOT NULL,"
@@ -25,8 +24,9 @@ static const char *const schema[] = {
     " max_parallel_requests INTEGER NOT NULL, max_budget REAL NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE TABLE spend("
     " hash TEXT PRIMARY KEY NOT NULL, total_pico INTEGER NOT NULL, base_pico INTEGER NOT NULL,"
-    " window_end_us INTEGER NOT NULL, set_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;",
-};
+    " window_end_us INTEGER NOT NULL, set_us INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+static const char *const schema[] = {schema_1};
 #define SCHEMA_VERSION ((int)COUNT(schema))
 
 enum statement {
@@ -51,8 +51,7 @@ static const char *const statements[STATEMENT_COUNT] = {
                   " budget_began_us, rpm_limit, tpm_limit, max_parallel_requests, max_budget)"
                   " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
     [DELETE_KEY] = "DELETE FROM keys WHERE hash = ?1",
-    [WRITE_SPENT] = "INSERT OR REPLACE INTO spend(hash, total_pico, base_pico, window_end_us,"
-                    " set_us) VALUES(?1,?2,?3,?4,?5)",
+    [WRITE_SPENT] = "INSERT OR REPLACE INTO spend VALUES(?1,?2,?3,?4,?5)",
     [DELETE_SPENT] = "DELETE FROM spend WHERE hash = ?1",
 };
 

@@ -12,13 +12,12 @@
  * Thread: the request's worker. */
 #include <math.h>
 
-#include "base/diag.h"
 #include "gateway/gateway.h"
+#include "gateway/key_service.h"
 #include "gateway/lines.h"
 #include "observe/cost.h"
 
-#define COST_USD_MAX      1e6 /* of one request: what is more is a price that is wrong */
-#define PROXY_FILE_SUFFIX ".budget"
+#define COST_USD_MAX 1e6 /* of one request: what is more is a price that is wrong */
 
 /* By enum quota_refusal. */
 static const struct {
@@ -92,9 +91,7 @@ static enum step_result check_key_budget(struct request *r)
 /* What all requests together spent; NULL where this request's configuration has no budget of that kind. */
 static struct key_spend *proxy_spend(const struct request *r)
 {
-    return r->config->proxy.max_budget_usd < 0
-               ? NULL
-               : __atomic_load_n(&r->worker->gateway->proxy_spend, __ATOMIC_ACQUIRE);
+    return r->config->proxy.max_budget_usd < 0 ? NULL : key_service_proxy(r->worker->gateway->keys);
 }
 
 static enum step_result check_proxy_budget(struct request *r)
@@ -116,57 +113,6 @@ static void add_cost(struct request *r)
         key_spend_add(r->key->use->spend, &r->key->facts, pico, now_us);
     if (proxy)
         key_spend_add(proxy, &r->config->proxy, pico, now_us);
-}
-
-/* In a file of its own beside the keys', or in memory where that cannot be. */
-static struct spend_file *open_proxy_file(const struct config *c)
-{
-    char path[4096 + sizeof PROXY_FILE_SUFFIX];
-    struct err e = {0}, none = {0};
-    snprintf(path, sizeof path, "%.*s" PROXY_FILE_SUFFIX, STR_ARG(c->key_file));
-    struct spend_file *f = c->key_file.n ? spend_file_open(path, &e) : NULL;
-    if (f && !spend_file_room(f, &e)) {
-        spend_file_free(f);
-        f = NULL;
-    }
-    if (f)
-        return f;
-    diag_warn("litellm_settings.max_budget: what was spent is forgotten at a restart: %s",
-              c->key_file.n ? e.text : "weir_settings.key_file is \"\"");
-    f = spend_file_open(NULL, &none);
-    bool room = f && spend_file_room(f, &none);
-    ENSURE(room); /* it is memory only */
-    return f;
-}
-
-/* Windows are counted from 1970, so that a month is a calendar month; another budget_duration makes another window of the one under way. */
-static void align_window(struct key_spend *s, const struct key_facts *facts, int64_t now_us)
-{
-    if (duration_given(facts->budget_duration) &&
-        key_spend_reset_us(s, facts, now_us) !=
-            duration_window_end(facts->budget_began_us, facts->budget_duration, now_us))
-        key_spend_window(s, facts, now_us);
-}
-
-void limit_configure(struct gateway *g, const struct config *c)
-{
-    int64_t now_us = clock_real_us();
-    if (c->proxy.max_budget_usd < 0)
-        return;
-    if (!g->proxy_spend_file) {
-        g->proxy_spend_file = open_proxy_file(c);
-        struct key_spend *s = key_spend_take(g->proxy_spend_file, &c->proxy, NULL, now_us);
-        spend_file_loaded(g->proxy_spend_file);
-        __atomic_store_n(&g->proxy_spend, s, __ATOMIC_RELEASE);
-    }
-    align_window(g->proxy_spend, &c->proxy, now_us);
-}
-
-void limit_close(struct gateway *g)
-{
-    if (g->proxy_spend)
-        key_spend_release(g->proxy_spend);
-    spend_file_free(g->proxy_spend_file);
 }
 
 /* ---- tokens ---- */

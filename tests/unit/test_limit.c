@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "gateway/gateway.h"
+#include "gateway/key_service.h"
 
 #define PLENTY INT64_MAX
 
@@ -52,6 +53,8 @@ static struct scene *scene(const char *config)
     struct scene *s = mem_alloc(sizeof *s);
     s->config = load(config);
     s->worker = (struct worker){.gateway = &s->gateway, .loop = loop_new()};
+    s->gateway.keys = key_service_new(s->config, 1, &e);
+    assert_non_null(s->gateway.keys);
     s->spends = spend_file_open(NULL, &e);
     assert_non_null(s->spends);
     assert_true(spend_file_room(s->spends, &e));
@@ -87,7 +90,7 @@ static void end_scene(struct scene *s)
         mem_free(s->made[i]);
     }
     key_spend_release(s->use.spend);
-    limit_close(&s->gateway);
+    key_service_free(s->gateway.keys);
     spend_file_free(s->spends);
     loop_free(s->worker.loop);
     config_put(s->config);
@@ -324,7 +327,6 @@ static void budgets_end_what_costs(void **state)
     (void)state;
     struct scene *s = scene("litellm_settings: {max_budget: 3, budget_duration: 30d}\n"
                             "weir_settings: {key_file: ''}\n");
-    limit_configure(&s->gateway, s->config);
     s->key.facts.max_budget_usd = 2;
     s->key.limits.requests = 100;
     struct request *r[6];
