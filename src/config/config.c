@@ -277,6 +277,7 @@ static void derive(struct loader *l, struct yaml_node *root)
     read_buckets(l, litellm);
     read_proxy_budget(l, litellm);
     routing_read(l, root);
+    caching_read(l, root);
     check_tls_pair(l, weir);
     check_key_header(l, general);
     read_process_environment(l, root);
@@ -297,11 +298,13 @@ static struct config *new_config(const struct config_options *o)
     c->loaded_real_us = clock_real_us();
     c->path = arena_str(&c->arena, str_from(o->path ? o->path : ""));
     c->request_timeout_ms = c->router_timeout_ms = c->router_stream_timeout_ms = -1;
+    c->caching.ttl_ms = -1;
     routing_init(&c->routing);
     /* Texts without a default are empty, and end in a NUL as all others do. */
     struct str *const texts[] = {
-        &c->master_key, &c->key_header,   &c->tls_cert_file, &c->tls_key_file,
-        &c->ca_file,    &c->log_ring_dir, &c->prices_file,   &c->proxy.budget_duration_text};
+        &c->master_key,   &c->key_header,   &c->tls_cert_file, &c->tls_key_file,
+        &c->ca_file,      &c->log_ring_dir, &c->prices_file,   &c->proxy.budget_duration_text,
+        &c->caching.space};
     for (size_t i = 0; i < COUNT(texts); i++)
         *texts[i] = STR("");
     for (size_t i = 0; i < directive_section_count; i++)

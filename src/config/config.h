@@ -8,6 +8,7 @@
 #include "base/err.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "config/caching.h"
 #include "config/health.h"
 #include "config/key_facts.h"
 #include "config/prices.h"
@@ -137,6 +138,7 @@ struct config {
         router_stream_timeout_ms; /* for deployments that do not say; negative: not given */
 
     struct routing routing;
+    struct caching caching;
 
     /* ---- general_settings ---- */
     struct str master_key;            /* "" = everything is open. Secret. */

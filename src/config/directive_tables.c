@@ -42,8 +42,9 @@
               .help = "USD per second, where there is no price per token."),                       \
         ENTRY("input_cost_per_request", D_PRICE, field, .help = "USD per request.")
 
-#define HOUR_S 3600
-#define DAY_MS 86400000
+#define HOUR_S      3600
+#define DAY_MS      86400000
+#define TEN_YEARS_S 315360000
 
 // clang-format off
 static const char *const level_choices[] = {"DEBUG", "INFO", "WARNING", "ERROR", NULL}; /* index: config.log_level_rank */
@@ -55,6 +56,9 @@ static const char *const health_check_choices[] = {"models", "completion", NULL}
 static const char *const engine_choices[] = {"none", "auto", "ollama", "vllm", "llama.cpp", NULL}; /* index: enum engine_kind */
 
 static const char *const token_choices[] = {"total", "output", "input", NULL}; /* index: enum token_kind */
+
+static const char *const cache_choices[] = {"local", "redis", "redis-semantic", "qdrant-semantic", "s3", "gcs", "azure-blob", "disk", NULL};
+static const char *const cache_mode_choices[] = {"default_on", "default_off", NULL}; /* index: enum cache_mode */
 
 static const struct directive top_rows[] = {
     NODE("model_list", D_LIST, "The models: public name, provider's parameters, facts about it."),
@@ -187,8 +191,8 @@ static const struct directive litellm_rows[] = {
     LATER("custom_provider_map", "Providers written in Python."),
     LATER("guardrails", "Checks of prompts and answers."),
     LATER("mcp_aliases", "Names of MCP servers."),
-    LATER("cache", "Response cache."),
-    LATER("cache_params", "Response cache parameters."),
+    SET("cache", D_BOOL, caching.on, .def = "false", .help = "Answer equal requests from a cache of answers (docs/cache.md)."),
+    NODE("cache_params", D_MAP, "How the cache works: litellm_settings.cache_params."),
     LATER("enable_redis_auth_cache", "Keys cached in Redis."),
     LATER("post_call_rules", "Python functions that check answers."),
     SET("max_budget", D_F64, proxy.max_budget_usd, .def = "0", .min = 0, .max = 1000000000000, .help = "USD that all requests together may cost; 0: no limit. Then they get 400, but for models that cost nothing."),
@@ -234,6 +238,60 @@ static const struct directive logging_rows[] = {
     SET("slow_request_threshold", D_SECONDS_AS_MS, slow_request_threshold_ms, .min = 0, .max = 24 * HOUR_S, .help = "The same in seconds."),
 };
 
+static const struct directive cache_rows[] = {
+    SET("type", D_CHOICE, caching.type, .def = "local", .choices = cache_choices, .help = "Where answers are kept (LiteLLM's default: redis); only local, in memory, is built yet, and is used for all."),
+    SET("ttl", D_SECONDS_AS_MS, caching.ttl_ms, .min = 0, .max = TEN_YEARS_S, .help = "Seconds an answer is kept, where its request does not say; default: default_in_memory_ttl."),
+    SET("default_in_memory_ttl", D_SECONDS_AS_MS, caching.memory_ttl_ms, .def = "600", .min = 0, .max = TEN_YEARS_S, .help = "The same, where ttl is not given."),
+    SET("mode", D_CHOICE, caching.mode, .def = "default_on", .choices = cache_mode_choices, .help = "default_off: only requests that ask for it (\"cache\": {\"use-cache\": true}) use the cache."),
+    SET("namespace", D_STR, caching.space, .max = 256, .help = "Part of every key, where the request names none: answers are shared within a namespace only."),
+    NODE("supported_call_types", D_LIST, "Calls that use the cache: completion, text_completion, embedding, or with an \"a\" before them; default: all."),
+    LATER("default_in_redis_ttl", "Cache in Redis."),
+    LATER("host", "Cache in Redis."),
+    LATER("port", "Cache in Redis."),
+    LATER("db", "Cache in Redis."),
+    LATER("username", "Cache in Redis."),
+    {.key = "password", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in Redis."},
+    {.key = "url", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in Redis."},
+    {.key = "redis_url", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in Redis."},
+    LATER("max_connections", "Cache in Redis."),
+    LATER("ssl", "Cache in Redis."),
+    LATER("socket_timeout", "Cache in Redis."),
+    LATER("redis_startup_nodes", "Cache in Redis."),
+    LATER("redis_flush_size", "Cache in Redis."),
+    LATER("sentinel_nodes", "Cache in Redis."),
+    LATER("service_name", "Cache in Redis."),
+    LATER("gcp_service_account", "Cache in Redis."),
+    LATER("gcp_ssl_ca_certs", "Cache in Redis."),
+    {.key = "sentinel_password", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in Redis."},
+    LATER("similarity_threshold", "Semantic cache."),
+    LATER("redis_semantic_cache_embedding_model", "Semantic cache."),
+    LATER("redis_semantic_cache_index_name", "Semantic cache."),
+    LATER("qdrant_semantic_cache_embedding_model", "Semantic cache."),
+    LATER("qdrant_semantic_cache_vector_size", "Semantic cache."),
+    LATER("qdrant_api_base", "Semantic cache."),
+    LATER("qdrant_collection_name", "Semantic cache."),
+    LATER("qdrant_quantization_config", "Semantic cache."),
+    {.key = "qdrant_api_key", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Semantic cache."},
+    LATER("s3_bucket_name", "Cache in S3."),
+    LATER("s3_region_name", "Cache in S3."),
+    LATER("s3_api_version", "Cache in S3."),
+    LATER("s3_use_ssl", "Cache in S3."),
+    LATER("s3_verify", "Cache in S3."),
+    LATER("s3_endpoint_url", "Cache in S3."),
+    LATER("s3_config", "Cache in S3."),
+    LATER("s3_path", "Cache in S3."),
+    {.key = "s3_aws_access_key_id", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in S3."},
+    {.key = "s3_aws_secret_access_key", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in S3."},
+    {.key = "s3_aws_session_token", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "Cache in S3."},
+    LATER("gcs_bucket_name", "Cache in Google Cloud Storage."),
+    LATER("gcs_path_service_account", "Cache in Google Cloud Storage."),
+    LATER("gcs_path", "Cache in Google Cloud Storage."),
+    LATER("azure_account_url", "Cache in Azure Blob Storage."),
+    LATER("azure_blob_container", "Cache in Azure Blob Storage."),
+    LATER("disk_cache_dir", "Cache on disk."),
+    LATER("enable_caching_on_provider_specific_optional_params", "Whether members that only some providers know are part of the key; here all are, always."),
+};
+
 static const struct directive tracing_rows[] = {
     SET("enabled", D_BOOL, tracing_enabled, .def = "true", .help = "Take part in W3C traces: continue traceparent, put trace ids into the log."),
     SET("generate_request_id", D_BOOL, generate_request_id, .def = "true", .help = "Make an id for requests that come without x-request-id."),
@@ -252,7 +310,7 @@ static const struct directive router_rows[] = {
     LATER("redis_port", "State shared through Redis."),
     {.key = "redis_password", .type = D_SECRET, .offset = DIRECTIVE_NOT_STORED, .later = true, .help = "State shared through Redis."},
     LATER("redis_db", "Deprecated in LiteLLM."),
-    LATER("cache_responses", "Response cache."),
+    SET("cache_responses", D_BOOL, caching.router_on, .def = "false", .help = "The same as litellm_settings.cache: either switches the cache on."),
     LATER("cache_kwargs", "Response cache parameters."),
     LATER("caching_groups", "Groups that share a cache."),
     LATER("client_ttl", "Seconds a provider's client is kept."),
@@ -411,6 +469,8 @@ static const struct directive weir_rows[] = {
     SET("hedge_max_share", D_F64, routing.hedge_max_share, .def = "0.05", .min = 0, .max = 1, .help = "Largest share of a model's requests that get a second attempt this way."),
     SET("hedge_min_ms", D_MS, routing.hedge_min_ms, .def = "10", .min = 0, .max = DAY_MS, .help = "Never a second attempt this way earlier than this."),
     SET("reserve_output_tokens", D_INT, reserve_output_tokens, .def = "256", .min = 0, .max = 1000000, .help = "tpm_limit: tokens reserved for the answer to a request without max_tokens, until the key's own answers show what they take."),
+    SET("cache_bytes", D_BYTES, caching.bytes, .def = "64MiB", .min = 65536, .max = 1099511627776, .restart = true, .help = "Memory of the response cache, all told: answers kept, their bookkeeping, and answers still arriving."),
+    SET("cache_item_bytes", D_BYTES, caching.item_bytes, .def = "1MiB", .min = 1024, .max = 137438953472, .restart = true, .help = "Largest answer kept; at most, and with a small cache by default, an eighth of cache_bytes."),
     SET("series_budget", D_INT, series_budget, .def = "2000", .min = 16, .max = 1000000, .restart = true, .help = "Most label combinations of request metrics; what comes after is counted as \"other\"."),
     SET("cors_origin", D_STR, cors_origin, .def = "*", .max = 1024, .help = "Access-Control-Allow-Origin; \"\": no CORS headers."),
     SET("key_file", D_STR, key_file, .max = 4000, .restart = true, .help = "SQLite file of the keys made by /key/generate, and of what all keys have spent; default: keys.db in $STATE_DIRECTORY, else in the working folder; \"\": no keys by the API."),
@@ -446,6 +506,7 @@ const struct directive_section directive_sections[] = {
     SECTION("model_info", IN_MODEL_ENTRY, info_rows, "model_list[].model_info. Unknown keys are kept and shown by /model/info.", .keeps_unknown = true),
     SECTION("litellm_settings", IN_CONFIG, litellm_rows, "Logging, tracing, and defaults for all requests."),
     SECTION("litellm_settings.logging", IN_CONFIG, logging_rows, "The request log. A stock LiteLLM accepts this block and does nothing with it."),
+    SECTION("litellm_settings.cache_params", IN_CONFIG, cache_rows, "The response cache (docs/cache.md)."),
     SECTION("litellm_settings.tracing", IN_CONFIG, tracing_rows, "Request ids and traces. A stock LiteLLM accepts this block and does nothing with it."),
     SECTION("router_settings", IN_CONFIG, router_rows, "Choosing among deployments."),
     SECTION("router_settings.routing_strategy_args", IN_CONFIG, strategy_args_rows, "Parameters of the strategy."),

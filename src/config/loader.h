@@ -49,6 +49,9 @@ void routing_check(struct loader *l, struct yaml_node *root);
 /* litellm_params.tags into the deployment. */
 void routing_read_tags(struct loader *l, struct yaml_node *tags, struct deployment *d);
 
+/* caching.c: what of litellm_settings.cache_params rows cannot say. */
+void caching_read(struct loader *l, struct yaml_node *root);
+
 /* model_entry.c: one entry of model_list becomes the next deployment of the snapshot, or several (a list of organizations). */
 void model_entry_add(struct loader *l, struct yaml_node *item);
 void model_entry_add_builtin(struct loader *l, struct str name, struct str mode);

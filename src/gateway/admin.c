@@ -49,43 +49,43 @@ static bool is_draining(struct gateway *g)
     return __atomic_load_n(&g->draining, __ATOMIC_ACQUIRE);
 }
 
-static bool write_status(struct buf *out, struct gateway *g)
+static bool write_status(struct buf *out, struct worker *w)
 {
-    return buf_append_str(out, is_draining(g) ? STR("\"draining\"") : STR("\"healthy\""));
+    return buf_append_str(out, is_draining(w->gateway) ? STR("\"draining\"") : STR("\"healthy\""));
 }
-static bool write_db(struct buf *out, struct gateway *g)
+static bool write_db(struct buf *out, struct worker *w)
 {
-    bool has_file = g->keys && g->keys->path[0]; /* of virtual keys; settled before the workers run */
+    bool has_file = w->gateway->keys &&
+                    w->gateway->keys->path[0]; /* of virtual keys; settled before the workers run */
     return buf_append_str(out, has_file ? STR("\"connected\"") : STR("\"Not connected\""));
 }
-static bool write_cache(struct buf *out, struct gateway *g)
+static bool write_cache(struct buf *out, struct worker *w)
 {
-    (void)g;
-    return buf_append_str(out, STR("null"));
+    return buf_append_str(out, worker_config(w)->caching.on ? STR("\"local\"") : STR("null"));
 }
-static bool write_version(struct buf *out, struct gateway *g)
+static bool write_version(struct buf *out, struct worker *w)
 {
-    return json_write_string(out, str_from(g->version));
+    return json_write_string(out, str_from(w->gateway->version));
 }
-static bool write_callbacks(struct buf *out, struct gateway *g)
+static bool write_callbacks(struct buf *out, struct worker *w)
 {
-    (void)g;
+    (void)w;
     return buf_append_str(out, STR("[\"prometheus\"]"));
 }
-static bool write_aiohttp(struct buf *out, struct gateway *g)
+static bool write_aiohttp(struct buf *out, struct worker *w)
 {
-    (void)g;
+    (void)w;
     return buf_append_str(out, STR("false"));
 }
-static bool write_workers(struct buf *out, struct gateway *g)
+static bool write_workers(struct buf *out, struct worker *w)
 {
-    return buf_printf(out, "%d", g->worker_count);
+    return buf_printf(out, "%d", w->gateway->worker_count);
 }
 
 /* Each writes a JSON value; called by any worker. */
 static const struct {
     const char *name;
-    bool (*write)(struct buf *out, struct gateway *g);
+    bool (*write)(struct buf *out, struct worker *w);
 } readiness_members[] = {
     {"status", write_status},
     {"db", write_db},
@@ -98,15 +98,14 @@ static const struct {
 
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
-    struct gateway *g = w->gateway;
     struct buf out;
     bool ok = true;
     buf_init(&out, 0, NULL);
     for (size_t i = 0; i < COUNT(readiness_members); i++)
         ok = ok && buf_printf(&out, "%c\"%s\":", i ? ',' : '{', readiness_members[i].name) &&
-             readiness_members[i].write(&out, g);
+             readiness_members[i].write(&out, w);
     ENSURE(ok && buf_append_str(&out, STR("}")));
-    reply_json(w, c, q, is_draining(g) ? 503 : 200, buf_str(&out));
+    reply_json(w, c, q, is_draining(w->gateway) ? 503 : 200, buf_str(&out));
     buf_fini(&out);
 }
 
@@ -314,7 +313,15 @@ void admin_metrics(struct gateway *g, struct control_job *j)
         log_stats(g->log, &log);
     for (int i = 0; i < g->worker_count; i++)
         gather_worker(g, i);
+    struct cache_stats cache;
+    cache_store_stats(g->cache, &cache);
     struct metrics_process p = {
+        .cache = {.bytes = cache.bytes,
+                  .entries = cache.entries,
+                  .stores_total = cache.stores,
+                  .evictions_total = cache.evictions,
+                  .busy_total = cache.busy,
+                  .refused_total = cache.refused},
         .start_time_seconds = (double)g->started_real_us / 1e6,
         .version = g->version,
         .git_commit = g->commit,

@@ -340,7 +340,8 @@ struct str answer_headers(struct request *r, const struct attempt *a, const stru
     struct str fixed = r->snapshot->shared->texts[a->deployment->id].answer;
     struct str id = r->record.request_id, type = h1_get(h, H1_CONTENT_TYPE);
     struct str limits = r->key ? limit_lines(r, h) : STR_NONE;
-    size_t room = 400 + 2 * id.n + type.n + fixed.n + limits.n + r->cors.n;
+    struct str cache = cache_lines(r, a);
+    size_t room = 400 + cache.n + 2 * id.n + type.n + fixed.n + limits.n + r->cors.n;
     for (int i = 0; i < h->header_count; i++)
         room += 2 * (h->headers[i].name.n + h->headers[i].value.n + 4) + echo.n;
     char *text = arena_alloc(&r->arena, room), *at = text;
@@ -353,7 +354,7 @@ struct str answer_headers(struct request *r, const struct attempt *a, const stru
     at = put(at, fixed);
     at = answer_put_attempts(at, r);
     at = put(at, limits);
-    at = put(at, r->cors);
+    at = put(put(at, cache), r->cors);
     for (int i = 0; i < h->header_count; i++) {
         const struct h1_header *header = &h->headers[i];
         if (is_passed(header))
@@ -386,7 +387,8 @@ static char *put_times(char *at, int64_t latency_us, int64_t queue_us, int64_t u
 
 struct str answer_headers_so_far(struct request *r)
 {
-    const struct http_exchange *x = &r->attempt->exchange;
+    static const struct http_exchange nobody; /* was asked: the cache answers */
+    const struct http_exchange *x = r->attempt ? &r->attempt->exchange : &nobody;
     uint64_t now_ns = clock_mono_ns(), sent_ns = x->sent_ns ? x->sent_ns : now_ns;
     char *text = arena_alloc(&r->arena, r->answer_headers.n + TIMES_BYTES),
          *at = put(text, r->answer_headers);

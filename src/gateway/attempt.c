@@ -295,6 +295,7 @@ static void on_head(struct http_exchange *x, const struct h1_head *h)
                                              : -1;
     a->ends_by_close = h->framing == H1_BODY_EOF;
     a->packed = is_packed(h);
+    a->content_type = r->cache.keeps ? arena_str(&r->arena, h1_get(h, H1_CONTENT_TYPE)) : STR_NONE;
     a->is_events = is_media(h, STR("text/event-stream")) && !a->packed && h->status < 300;
     a->is_json = is_media(h, STR("application/json"));
     if (h->status < 200 || (h->status >= 300 && h->status < 400)) {

@@ -39,10 +39,11 @@ struct attempt {
     /* the answer's head */
     int status; /* 0: no answer came */
     bool ends_by_close, packed, is_events, is_json;
-    int64_t length;         /* -1: not known */
-    int64_t retry_after_ms; /* -1: not given */
-    struct str headers;     /* lines for the client */
-    struct buf held;        /* a stream's bytes before its first event is whole; an error's body */
+    struct str content_type; /* where the cache is to keep the answer */
+    int64_t length;          /* -1: not known */
+    int64_t retry_after_ms;  /* -1: not given */
+    struct str headers;      /* lines for the client */
+    struct buf held;         /* a stream's bytes before its first event is whole; an error's body */
 };
 
 /* How it failed, all that decisions need. */

@@ -31,7 +31,9 @@ static void measure_tokens(struct request *r)
 {
     struct record *rec = &r->record;
     bool answered = r->upstream_status >= 200 && r->upstream_status < 300;
-    if (rec->prompt_tokens >= 0 || rec->completion_tokens >= 0) {
+    if (rec->tokens_source.n) {
+        /* the cache told them, and where they came from */
+    } else if (rec->prompt_tokens >= 0 || rec->completion_tokens >= 0) {
         rec->tokens_source = STR("provider");
     } else if (answered && (r->content_bytes || r->token_events || r->error == ERR_NONE)) {
         rec->tokens_source = STR("estimated");
@@ -210,5 +212,6 @@ enum step_result finish_run(struct request *r)
                                             (size_t)r->config->log_body_bytes, r->answer_is_json);
     }
     put_record(r, rec);
+    cache_keep(r);
     return STEP_NEXT;
 }

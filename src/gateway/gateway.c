@@ -93,6 +93,7 @@ static void worker_init(struct gateway *g, int index)
                          .drained = {.on_fire = look_if_drained}};
     rng_seed(&w->rng, 0);
     w->keys = mem_alloc(KEY_CACHE_ENTRIES * sizeof *w->keys);
+    w->cache_keys = cache_key_maker_new();
     w->server = http_server_new(w->loop, &limits, &gateway_handler, w);
     w->resolver = resolver_new(w->loop);
     __atomic_add_fetch(&g->snapshot->references, 1, __ATOMIC_RELAXED);
@@ -117,6 +118,7 @@ static void worker_fini(struct worker *w)
     pool_trim(&w->looks);
     auth_fini(w);
     mem_free(w->keys);
+    cache_key_maker_free(w->cache_keys);
 }
 
 /* ---- listening ---- */
@@ -191,6 +193,8 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
         goto fail;
     intake_prepare();
     answer_prepare();
+    cache_prepare();
+    g->cache = cache_store_new((size_t)c->caching.bytes, (size_t)c->caching.item_bytes);
     g->metrics = metrics_new(g->worker_count, c);
     g->workers = mem_alloc((size_t)g->worker_count * sizeof *g->workers);
     for (int i = 0; i < g->worker_count; i++)
@@ -259,6 +263,7 @@ void gateway_free(struct gateway *g)
         worker_fini(&g->workers[i]);
     key_service_free(g->keys);
     loop_free(g->control);
+    cache_store_free(g->cache);
     metrics_free(g->metrics);
     tls_server_free(g->tls_listen);
     mem_free(g->workers);

@@ -10,6 +10,7 @@
 #include "base/rand.h"
 #include "config/config.h"
 #include "gateway/attempt.h"
+#include "gateway/cache.h"
 #include "gateway/fleet.h"
 #include "gateway/keys.h"
 #include "http/client.h"
@@ -79,6 +80,7 @@ struct gateway {
     struct loop *control; /* the control thread's loop */
     struct tls_server *tls_listen;
     struct health *health;
+    struct cache_store *cache;
     struct key_service *keys;
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
     int64_t started_real_us;
@@ -109,8 +111,9 @@ struct worker {
     struct pool requests, looks;
     struct rng rng;
     struct key_cache_entry *keys; /* KEY_CACHE_ENTRIES, direct-mapped */
-    uint64_t in_flight, streams;  /* gauges; single writer */
-    uint64_t peak_open;           /* connections, since memory was last given back to the system */
+    struct cache_key_maker *cache_keys;
+    uint64_t in_flight, streams; /* gauges; single writer */
+    uint64_t peak_open;          /* connections, since memory was last given back to the system */
     struct timer housekeeping, drained;
     uint64_t drain_due_ns;
     bool stopping; /* the loop has ended: what still runs is cut off */
@@ -126,6 +129,7 @@ enum step {
     STEP_INTAKE,
     STEP_AUTH,
     STEP_LIMIT,
+    STEP_CACHE,
     STEP_ROUTE,
     STEP_UPSTREAM,
     STEP_RELAY,
@@ -156,6 +160,7 @@ enum want {
     WANT_TAGS,
     WANT_SESSION_ID,
     WANT_TRACE_ID,
+    WANT_CACHE,
     /* ... and those that stay */
     WANT_PROMPT_CACHE_KEY,
     WANT_METADATA_TAGS,
@@ -257,6 +262,9 @@ struct request {
     int tag_count;
     uint64_t sticky; /* hash of session or prompt's beginning; 0: none */
 
+    /* cache */
+    struct cache_request cache;
+
     /* route */
     const struct model_group *group; /* the one being tried */
     struct str matched;              /* what '*' in its name stands for */
@@ -329,6 +337,7 @@ void intake_prepare(void); /* once, before the workers */
 enum step_result intake_run(struct request *r);
 enum step_result auth_run(struct request *r);
 enum step_result limit_run(struct request *r);
+enum step_result cache_run(struct request *r);
 enum step_result route_run(struct request *r);
 /* What the request is said to have been answered by, until another attempt takes its place. */
 void route_take(struct request *r, struct attempt *a);
@@ -476,6 +485,11 @@ void admin_metrics(struct gateway *g, struct control_job *j);
 void admin_status_page(struct gateway *g, struct control_job *j);
 void admin_status(struct gateway *g, struct control_job *j);
 void admin_requests(struct gateway *g, struct control_job *j);
+
+/* cache_admin.c: the same */
+void cache_admin_ping(struct worker *w, struct http_conn *c, const struct http_request *q);
+void cache_admin_delete(struct worker *w, struct http_conn *c, const struct http_request *q);
+void cache_admin_flush(struct gateway *g, struct control_job *j);
 
 void key_admin(struct gateway *g, struct control_job *j); /* key_admin.c: all of /key/ */
 

@@ -30,6 +30,7 @@ static const char *const wanted_paths[WANT_COUNT] = {
     [WANT_TAGS] = "tags",
     [WANT_SESSION_ID] = "litellm_session_id",
     [WANT_TRACE_ID] = "litellm_trace_id",
+    [WANT_CACHE] = "cache",
     [WANT_PROMPT_CACHE_KEY] = "prompt_cache_key",
     [WANT_METADATA_TAGS] = "metadata.tags",
     [WANT_METADATA_SESSION_ID] = "metadata.session_id",
@@ -211,10 +212,13 @@ static enum step_result scan_body(struct request *r)
         return request_error(r, ERR_BAD_JSON, "the request body is not valid JSON: byte %llu: %s",
                              (unsigned long long)scan.offset,
                              scan.bad ? scan.bad : "the text ends early");
-    const struct json_found *model = &r->found[WANT_MODEL];
+    const struct json_found *model = &r->found[WANT_MODEL], *cache = &r->found[WANT_CACHE];
     if (model->count > 1)
         return request_error(r, ERR_BAD_REQUEST, "\"model\" is given %d times; give it once",
                              model->count);
+    if (cache->count > 1)
+        return request_error(r, ERR_BAD_REQUEST, "\"cache\" is given %d times; give it once",
+                             cache->count);
     if (model->kind != JSON_STRING || model->end - model->start <= 2)
         return request_error(
             r, ERR_MODEL_MISSING,

@@ -113,7 +113,7 @@ static void cut_members(struct request *r, struct splice *s, int *count)
 {
     static const enum want ours[] = {WANT_FALLBACKS, WANT_NO_FALLBACKS, WANT_NUM_RETRIES,
                                      WANT_TIMEOUT,   WANT_TAGS,         WANT_SESSION_ID,
-                                     WANT_TRACE_ID};
+                                     WANT_TRACE_ID,  WANT_CACHE};
     struct splice *cuts = s + *count;
     int n = 0;
     for (size_t i = 0; i < COUNT(ours); i++) {

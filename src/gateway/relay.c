@@ -34,6 +34,13 @@ static void begin(struct request *r, int64_t length)
     }
 }
 
+/* To the client, and to the cache where the answer is to be kept. */
+static void pass_on(struct request *r, struct str piece)
+{
+    http_body(r->conn, piece);
+    cache_take_piece(r, piece);
+}
+
 void relay_head(struct request *r)
 {
     const struct attempt *a = r->attempt;
@@ -42,6 +49,7 @@ void relay_head(struct request *r)
     r->upstream_length = a->length;
     r->ends_by_close = a->ends_by_close;
     r->answer_headers = a->headers;
+    cache_take_head(r, a);
     buf_init(&r->held, RELAY_HOLD_BYTES * 2, blocks);
     buf_init(&r->captured, (size_t)r->config->log_body_bytes + 1, NULL);
     if (a->is_events) {
@@ -83,7 +91,7 @@ static void stream_through(struct request *r, struct str piece)
 {
     struct sse_event ev;
     bool got;
-    http_body(r->conn, piece);
+    pass_on(r, piece);
     while (piece.n) {
         piece = str_skip(piece, sse_scan_feed(&r->sse, piece.p, piece.n, &ev, &got));
         if (got && !ev.too_long)
@@ -106,14 +114,14 @@ static bool stream_whole_events(struct request *r, struct str piece)
         if (got && !hide && !from_before) {
             run.n += used;
         } else {
-            http_body(r->conn, run);
+            pass_on(r, run);
             if (got && !hide)
-                http_body(r->conn, ev.raw); /* it began in an earlier piece */
+                pass_on(r, ev.raw); /* it began in an earlier piece */
             run = (struct str){piece.p + used, 0};
         }
         piece = str_skip(piece, used);
     }
-    http_body(r->conn, run);
+    pass_on(r, run);
     return !r->sse.too_long; /* the one that is not complete yet */
 }
 
@@ -132,7 +140,7 @@ static void stop_holding(struct request *r)
 {
     r->relay = RELAY_PLAIN;
     begin(r, -1);
-    http_body(r->conn, buf_str(&r->held));
+    pass_on(r, buf_str(&r->held));
     buf_fini(&r->held);
 }
 
@@ -154,7 +162,7 @@ void relay_body(struct request *r, struct str piece)
         if (r->relay == RELAY_HOLDING || last)
             ok = buf_append_str(&r->held, piece);
         else
-            http_body(r->conn, piece);
+            pass_on(r, piece);
     }
     if (!ok) {
         failed(r, ERR_UPSTREAM_PROTOCOL, STR("an event of the stream is larger than weir keeps"));
@@ -233,7 +241,7 @@ static void send_held_answer(struct request *r)
 {
     finish_measure(r);
     http_begin(r->conn, r->upstream_status, answer_headers_with_costs(r), (int64_t)r->tail.n);
-    http_body(r->conn, r->tail);
+    pass_on(r, r->tail);
 }
 
 enum step_result relay_run(struct request *r)
@@ -247,7 +255,7 @@ enum step_result relay_run(struct request *r)
         r->relay = RELAY_DRAINING;
         return STEP_WAIT;
     }
-    http_body(r->conn, r->tail);
+    pass_on(r, r->tail);
     return STEP_NEXT;
 }
 

@@ -1,7 +1,7 @@
 /* request.c -- the life of a request, in one table. Read this file first.
  *
- *     accept -> intake -> auth -> limit -> route -> upstream -> relay -> record
- *                                            ^---------|   again.c: only while no byte has reached the client
+ *     accept -> intake -> auth -> limit -> cache -> route -> upstream -> relay -> record
+ *                                                     ^---------|   again.c: only while no byte has reached the client
  *
  * http/server.c accepts and reads a whole request, then calls on_request below. From there each step runs in turn and says NEXT (go
  * on), WAIT (an event will call request_run again) or FAIL (the error is set: answer it, then record). A step never calls
@@ -24,6 +24,7 @@ static const struct {
     [STEP_INTAKE] = {"intake", intake_run},       /* what is asked for: model, stream, ids, trace */
     [STEP_AUTH] = {"auth", auth_run},             /* who asks */
     [STEP_LIMIT] = {"limit", limit_run},          /* may it go on now */
+    [STEP_CACHE] = {"cache", cache_run},          /* has it been answered before */
     [STEP_ROUTE] = {"route", route_run},          /* which deployment answers */
     [STEP_UPSTREAM] = {"upstream", upstream_run}, /* send it there */
     [STEP_RELAY] = {"relay", relay_run},    /* carry the answer over while it is being produced */
@@ -55,6 +56,7 @@ static void request_end(struct request *r)
     limit_release(r);
     timer_clear(w->loop, &r->timer);
     relay_fini(r);
+    cache_request_fini(r);
     attempt_fini(&r->first_attempt);
     if (r->second_attempt)
         attempt_fini(r->second_attempt);
@@ -196,8 +198,13 @@ static void on_request(struct http_conn *c, struct http_request *q)
 static void on_drained(struct http_conn *c)
 {
     struct work *work = http_user(c);
-    if (work && work->kind == WORK_REQUEST)
-        relay_drained(request_of(c));
+    if (!work || work->kind != WORK_REQUEST)
+        return;
+    struct request *r = request_of(c);
+    if (r->step == STEP_CACHE)
+        request_run(r); /* a replay goes on */
+    else
+        relay_drained(r);
 }
 
 static void on_gone(struct http_conn *c)

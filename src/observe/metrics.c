@@ -473,11 +473,13 @@ static inline void add_record(const struct metrics *m, struct shard *s, struct k
                               const struct record *r)
 {
     struct cell *c = metrics_cell(m, s, k);
+    bool hit = str_eq(r->cache, STR("hit"));
     bump(c, NUMBER_REQUESTS, 1);
     add_tokens(c, r);
     add_times(m, c, r);
     add_exemplar(m, c, r);
-    __atomic_store_n(&c->last_real_us, r->timestamp, __ATOMIC_RELAXED);
+    if (!hit) /* the cache's answers say nothing of a deployment's state */
+        __atomic_store_n(&c->last_real_us, r->timestamp, __ATOMIC_RELAXED);
     if (r->error_code != ERR_NONE && !(k->outcome.traits & TRAIT_ATTEMPT))
         COUNTER_ADD(s->errors[r->error_code], 1);
 }

@@ -31,6 +31,14 @@ struct metrics_worker {
     uint64_t loop_passes_total;
 } __attribute__((aligned(64)));
 
+/* The response cache, as its owner counts it. */
+struct metrics_cache {
+    uint64_t bytes, entries;
+    uint64_t stores_total, evictions_total;
+    uint64_t busy_total;    /* look-ups and stores given up because another thread was at it */
+    uint64_t refused_total; /* answers not kept for want of room */
+};
+
 /* What families tell of: who serves an exposition says which of them it has. */
 enum {
     METRICS_REQUESTS = 1, /* the cells */
@@ -80,6 +88,7 @@ struct metrics_process { /* filled by the caller at each scrape */
     const char *version, *git_commit, *compiler;
     struct log_stats *log;               /* NULL: no log */
     const struct export_stats *exporter; /* for METRICS_EXPORT */
+    struct metrics_cache cache;
     const struct config *config;
     const struct metrics_key *keys;
     size_t key_count;

@@ -23,6 +23,7 @@ struct doc_row {
 #define LOG(...)                 NULL
 #define EXPORT(...)              NULL
 #define KEYS(...)                NULL
+#define CACHE(...)               NULL
 #define SCALAR(...)              NULL
 #define PROCESS(...)             NULL
 #define EACH(...)                NULL

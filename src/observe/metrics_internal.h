@@ -41,7 +41,8 @@ enum number {
     NUMBER_CACHE_HITS,
     NUMBER_CACHE_MISSES,
     NUMBER_CACHE_TOKENS, /* of answers served from the response cache */
-    NUMBER_COUNT
+    NUMBER_COUNT,
+    NUMBER_CALLS = NUMBER_COUNT /* not held: requests less those answered from the response cache */
 };
 
 enum histogram {

@@ -21,6 +21,7 @@ enum source_kind {
     SOURCE_EACH,
     SOURCE_ENGINE,
     SOURCE_WORKERS,
+    SOURCE_CACHE,
     SOURCE_LOG,
     SOURCE_EXPORT,
     SOURCE_KEYS,

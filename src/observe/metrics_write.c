@@ -262,11 +262,20 @@ static void make_groups(struct scrape *s, const struct family *f)
         qsort(s->groups, s->group_count, sizeof *s->groups, scrape_compare_labels);
 }
 
+static uint64_t number_of(const struct cell *c, unsigned number)
+{
+    if (number != NUMBER_CALLS)
+        return COUNTER_GET(c->numbers[number]);
+    uint64_t hits = COUNTER_GET(c->numbers[NUMBER_CACHE_HITS]),
+             requests = COUNTER_GET(c->numbers[NUMBER_REQUESTS]);
+    return requests - MIN(hits, requests);
+}
+
 static uint64_t sum_of(const struct scrape *s, const struct group *g, unsigned number)
 {
     uint64_t sum = 0;
     for (uint32_t i = g->first; i != NO_CELL; i = s->next[i])
-        sum += COUNTER_GET(s->cells[i]->numbers[number]);
+        sum += number_of(s->cells[i], number);
     return sum;
 }
 
@@ -476,19 +485,13 @@ static void upstream_connections(struct scrape *s, const struct family *f)
     scrape_sample(s, f, STR_NONE, STR("state=\"idle\""), idle);
 }
 
-static void write_log(struct scrape *s, const struct family *f)
+/* A number of a struct that the caller of the scrape filled; NULL: there is none. */
+static void write_member(struct scrape *s, const struct family *f, const void *of)
 {
-    const char *stats = (const char *)s->process->log;
-    if (stats)
-        scrape_sample(s, f, STR_NONE, STR_NONE,
-                      *(const uint64_t *)(const void *)(stats + f->source.index));
-}
-
-static void write_export(struct scrape *s, const struct family *f)
-{
-    const char *stats = (const char *)s->process->exporter;
-    scrape_sample(s, f, STR_NONE, STR_NONE,
-                  *(const uint64_t *)(const void *)(stats + f->source.index));
+    if (!of)
+        return;
+    const char *at = (const char *)of + f->source.index;
+    scrape_sample(s, f, STR_NONE, STR_NONE, *(const uint64_t *)(const void *)at);
 }
 
 /* ---- the table ---- */
@@ -531,6 +534,8 @@ static const struct part token_types[] = {
 #define WORKERS(member) \
     {.kind = SOURCE_WORKERS, .about = METRICS_GATEWAY, \
      .index = offsetof(struct metrics_worker, member)}
+#define CACHE(member) \
+    {.kind = SOURCE_CACHE, .about = METRICS_GATEWAY, .index = offsetof(struct metrics_cache, member)}
 #define LOG(member) \
     {.kind = SOURCE_LOG, .about = METRICS_GATEWAY, .index = offsetof(struct log_stats, member)}
 #define EXPORT(member, digits) \
@@ -571,8 +576,9 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_WORKERS:
         scrape_sample(s, f, STR_NONE, STR_NONE, worker_sum(s, f->source.index));
         break;
-    case SOURCE_LOG: write_log(s, f); break;
-    case SOURCE_EXPORT: write_export(s, f); break;
+    case SOURCE_CACHE: write_member(s, f, &s->process->cache); break;
+    case SOURCE_LOG: write_member(s, f, s->process->log); break;
+    case SOURCE_EXPORT: write_member(s, f, s->process->exporter); break;
     case SOURCE_KEYS: scrape_each_key(s, f); break;
     case SOURCE_SCALAR: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
     case SOURCE_PROCESS: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
