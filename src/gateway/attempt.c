@@ -62,9 +62,11 @@ static void stop(struct attempt *a)
     http_cancel(r->snapshot->client, &a->exchange);
     if (a->phase > ATTEMPT_CHOSEN)
         __atomic_sub_fetch(&a->state->in_flight, 1, __ATOMIC_RELAXED);
+    bool reached = a->exchange.sent_ns > 0;
+    r->reached_upstream |= reached;
+    deployment_settle(r, &a->ticket, reached, a->phase == ATTEMPT_WON);
     if (a->half_open && !a->judged)
         fleet_untried(a->state);
-    deployment_settle(r, &a->ticket, a->exchange.sent_ns > 0);
     a->half_open = false;
     a->phase = ATTEMPT_NONE;
 }

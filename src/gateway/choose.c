@@ -105,10 +105,8 @@ static bool is_usage(const struct routing *r)
     return r->strategy == STRATEGY_USAGE || r->strategy == STRATEGY_USAGE_V2;
 }
 
-/* False: none applies. */
-static bool limits_of(const struct chooser *c, const struct deployment *d, struct quota_limits *l)
+bool deployment_limits(const struct routing *r, const struct deployment *d, struct quota_limits *l)
 {
-    const struct routing *r = c->q->routing;
     bool rates = is_usage(r) || r->enforce_rate_limits;
     int parallel =
         d->max_parallel_requests > 0 ? d->max_parallel_requests : r->default_max_parallel_requests;
@@ -123,7 +121,7 @@ static uint64_t room_after_ns(const struct chooser *c, const struct deployment *
 {
     struct quota_limits limits;
     struct quota_view view;
-    if (!limits_of(c, d, &limits))
+    if (!deployment_limits(c->q->routing, d, &limits))
         return 0;
     quota_look(&state_of(c, d)->quota, &limits, c->q->now_ns, &view);
     if (view.remaining_requests == 0 || view.remaining_tokens == 0 ||

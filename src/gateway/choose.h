@@ -40,6 +40,9 @@ struct choice {
         other_tags; /* how many were left out, each by the first filter that did */
 };
 
+/* What a deployment may take: rpm and tpm where they are enforced, max_parallel_requests always. False: none applies. [any] */
+bool deployment_limits(const struct routing *r, const struct deployment *d, struct quota_limits *l);
+
 /* [any] */
 struct choice choose_deployment(const struct choice_request *q);
 

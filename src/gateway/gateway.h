@@ -224,6 +224,7 @@ struct request {
     uint32_t magic;
     enum step step;
     bool running, recorded, client_gone, counted_in_flight, counted_stream;
+    bool reached_upstream; /* an attempt that is over was sent */
     struct worker *worker;
     struct worker_snapshot *snapshot; /* the one this request lives on to its end */
     const struct config *config;      /* the snapshot's */
@@ -358,11 +359,12 @@ size_t limit_header_lines(const struct request *r, bool plain, char out[LIMIT_LI
 
 /* limit.c, for route.c: a place at a deployment, by its rpm and tpm (where the configuration has them enforced) and its
  * max_parallel_requests. Takes nothing where it says anything but QUOTA_OK. Then the ticket is for deployment_settle, once, when the attempt is
- * over; `reached`: its upstream got the request (else it is as if there had been none). */
+ * over; `reached`: its upstream got the request (else it is as if there had been none); `answered`: its answer went to the client. */
 MUST_USE enum quota_refusal deployment_take(const struct request *r, struct deployment_state *s,
                                             const struct deployment *d, uint64_t now_ns,
                                             struct quota_ticket *t);
-void deployment_settle(const struct request *r, struct quota_ticket *t, bool reached);
+void deployment_settle(const struct request *r, struct quota_ticket *t, bool reached,
+                       bool answered);
 
 /* auth.c, also for admin endpoints */
 struct caller {

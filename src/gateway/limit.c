@@ -12,6 +12,7 @@
  * Thread: the request's worker. */
 #include <math.h>
 
+#include "gateway/choose.h"
 #include "gateway/gateway.h"
 #include "gateway/key_service.h"
 #include "gateway/lines.h"
@@ -270,9 +271,8 @@ enum step_result limit_run(struct request *r)
 
 void limit_release(struct request *r)
 {
-    bool reached = (r->attempt && r->attempt->exchange.sent_ns) || r->record.attempts > 1;
     leave_place(r);
-    if (reached || str_eq(r->record.cache, STR("hit")))
+    if (r->reached_upstream || str_eq(r->record.cache, STR("hit")))
         settle(r, &r->key_ticket, (enum token_kind)r->config->token_rate_limit_type);
     else
         quota_refund(&r->key_ticket);
@@ -345,32 +345,24 @@ size_t limit_header_lines(const struct request *r, bool plain, char out[LIMIT_LI
 
 /* ---- deployments ---- */
 
-static int64_t whole_or_none(double limit)
-{
-    return limit < 0 ? -1 : (int64_t)MIN(limit, 1e15);
-}
-
 enum quota_refusal deployment_take(const struct request *r, struct deployment_state *s,
                                    const struct deployment *d, uint64_t now_ns,
                                    struct quota_ticket *t)
 {
-    const struct routing *routing = &r->config->routing;
-    bool enforced = routing->enforce_rate_limits || routing->strategy == STRATEGY_USAGE_V2;
-    int parallel = d->max_parallel_requests > 0 ? d->max_parallel_requests
-                                                : routing->default_max_parallel_requests;
-    struct quota_limits limits = {
-        .requests = enforced ? whole_or_none(d->rpm) : -1,
-        .tokens = enforced ? whole_or_none(d->tpm) : -1,
-        .parallel = parallel > 0 ? parallel : -1,
-    };
+    struct quota_limits limits;
+    (void)deployment_limits(&r->config->routing, d, &limits);
     int64_t tokens = tokens_to_reserve(r, &s->quota, TOKENS_TOTAL, limits.tokens);
     return quota_take(&s->quota, &limits, tokens, now_ns, t);
 }
 
-void deployment_settle(const struct request *r, struct quota_ticket *t, bool reached)
+void deployment_settle(const struct request *r, struct quota_ticket *t, bool reached, bool answered)
 {
-    if (reached)
+    if (!reached)
+        quota_refund(t);
+    else if (!answered)
+        quota_settle(t, 0);
+    else if (r->measured)
         settle(r, t, TOKENS_TOTAL);
     else
-        quota_refund(t);
+        quota_settle(t, t->tokens); /* the client left: how much it was nobody knows */
 }

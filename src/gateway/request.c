@@ -53,13 +53,13 @@ static void request_end(struct request *r)
 {
     struct worker *w = r->worker;
     ENSURE(r->recorded);
-    limit_release(r);
     timer_clear(w->loop, &r->timer);
     relay_fini(r);
     cache_request_fini(r);
     attempt_fini(&r->first_attempt);
     if (r->second_attempt)
         attempt_fini(r->second_attempt);
+    limit_release(r); /* behind the attempts: they say whether an upstream was reached */
     COUNTER_ADD(w->in_flight, (uint64_t)-1);
     if (r->counted_stream)
         COUNTER_ADD(w->streams, (uint64_t)-1);

@@ -98,7 +98,7 @@ static void give_back(struct request *r, const struct choice *c, struct place *p
 {
     if (c->half_open)
         fleet_untried(r->snapshot->shared->states[c->deployment->id]);
-    deployment_settle(r, &place->ticket, false);
+    quota_refund(&place->ticket);
 }
 
 static void make_attempt(struct request *r, struct attempt *a, const struct choice *c,

@@ -106,8 +106,7 @@ static struct quota_view used(const struct scene *s)
 
 static void answer(struct request *r, int64_t prompt, int64_t completion)
 {
-    r->attempt = &r->first_attempt;
-    r->attempt->exchange.sent_ns = 1;
+    r->reached_upstream = r->measured = true;
     r->record.prompt_tokens = prompt;
     r->record.completion_tokens = completion;
     r->record.total_tokens = prompt + completion;
@@ -314,8 +313,7 @@ static void what_no_upstream_got_is_refunded(void **state)
     assert_int_equal(used(s).requests, 1); /* it was answered, */
     assert_int_equal(used(s).tokens, 0);   /* and nobody was asked */
     assert_int_equal(limit_run(failed), STEP_NEXT);
-    failed->attempt = &failed->first_attempt;
-    failed->attempt->exchange.sent_ns = 1; /* but no count came */
+    failed->reached_upstream = failed->measured = true; /* but no count came */
     limit_release(failed);
     assert_int_equal(used(s).requests, 2);
     assert_int_equal(used(s).tokens, 0);
@@ -358,10 +356,13 @@ static void budgets_end_what_costs(void **state)
 static void deployments_are_limited_as_configured(void **state)
 {
     (void)state;
-    static const char *const configs[] = {"", "router_settings: {routing_strategy: "
-                                              "usage-based-routing-v2}\n"};
-    for (int enforced = 0; enforced < 2; enforced++) {
-        struct scene *s = scene(configs[enforced]);
+    static const char *const configs[] = {
+        "", "router_settings: {routing_strategy: usage-based-routing-v2}\n",
+        "router_settings: {routing_strategy: usage-based-routing}\n",
+        "router_settings: {optional_pre_call_checks: [enforce_model_rate_limits]}\n"};
+    for (size_t k = 0; k < COUNT(configs); k++) {
+        bool enforced = k > 0;
+        struct scene *s = scene(configs[k]);
         struct deployment d = {.rpm = 2, .tpm = -1, .max_parallel_requests = 3};
         struct deployment_state *state_of = NULL;
         assert_int_equal(posix_memalign((void **)&state_of, 128, sizeof *state_of), 0);
@@ -373,12 +374,46 @@ static void deployments_are_limited_as_configured(void **state)
             {QUOTA_OK, QUOTA_OK, QUOTA_REQUESTS, QUOTA_REQUESTS}};
         for (int i = 0; i < 4; i++)
             assert_int_equal(deployment_take(r, state_of, &d, 1, &t[i]), expected[enforced][i]);
-        deployment_settle(r, &t[0], false); /* not reached: another may have its place */
+        deployment_settle(r, &t[0], false, false); /* not reached: another may have its place */
         assert_int_equal(deployment_take(r, state_of, &d, 1, &t[0]), QUOTA_OK);
         for (int i = 0; i < 4; i++)
-            deployment_settle(r, &t[i], true);
+            deployment_settle(r, &t[i], true, true);
         assert_int_equal(state_of->quota.parallel, 0);
         free(state_of);
+        end_scene(s);
+    }
+}
+
+/* What an attempt took of tpm: what it was answered with; nothing where it failed; all that was reserved where nobody knows. */
+static void attempts_are_settled_by_how_they_ended(void **state)
+{
+    (void)state;
+    static const struct {
+        bool reached, answered, measured;
+        int64_t tokens;
+    } cases[] = {{true, true, true, 12},
+                 {true, true, false, 100},
+                 {true, false, false, 0},
+                 {false, false, false, 0}};
+    struct deployment d = {.rpm = -1, .tpm = 1000};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct scene *s = scene("");
+        struct deployment_state *of = NULL;
+        struct quota_ticket t = {0};
+        struct quota_view view;
+        struct request *r = request(s, "paid");
+        assert_int_equal(posix_memalign((void **)&of, 128, sizeof *of), 0);
+        memset(of, 0, sizeof *of);
+        r->output_tokens_asked = 100;
+        assert_int_equal(deployment_take(r, of, &d, 1, &t), QUOTA_OK);
+        r->measured = cases[i].measured;
+        r->record.total_tokens = cases[i].measured ? 12 : -1;
+        deployment_settle(r, &t, cases[i].reached, cases[i].answered);
+        quota_look(&of->quota, &(struct quota_limits){-1, -1, -1}, 1, &view);
+        assert_int_equal(view.tokens, cases[i].tokens);
+        assert_int_equal(view.requests, cases[i].reached);
+        assert_int_equal(view.parallel, 0);
+        free(of);
         end_scene(s);
     }
 }
@@ -395,6 +430,7 @@ int main(void)
         cmocka_unit_test(what_no_upstream_got_is_refunded),
         cmocka_unit_test(budgets_end_what_costs),
         cmocka_unit_test(deployments_are_limited_as_configured),
+        cmocka_unit_test(attempts_are_settled_by_how_they_ended),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
