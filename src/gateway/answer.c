@@ -390,8 +390,9 @@ struct str answer_headers_so_far(struct request *r)
     static const struct http_exchange nobody; /* was asked: the cache answers */
     const struct http_exchange *x = r->attempt ? &r->attempt->exchange : &nobody;
     uint64_t now_ns = clock_mono_ns(), sent_ns = x->sent_ns ? x->sent_ns : now_ns;
-    char *text = arena_alloc(&r->arena, r->answer_headers.n + TIMES_BYTES),
+    char *text = arena_alloc(&r->arena, r->answer_headers.n + TIMES_BYTES + KEY_LINES_BYTES),
          *at = put(text, r->answer_headers);
+    at += key_header_lines(r, at);
     at = put_times(at, us_between(r->arrived_ns, now_ns), us_between(r->arrived_ns, sent_ns),
                    us_between(sent_ns, x->head_ns));
     return (struct str){text, (size_t)(at - text)};
@@ -400,8 +401,9 @@ struct str answer_headers_so_far(struct request *r)
 struct str answer_headers_with_costs(struct request *r)
 {
     const struct record *rec = &r->record;
-    char *text = arena_alloc(&r->arena, r->answer_headers.n + 64 + TIMES_BYTES),
+    char *text = arena_alloc(&r->arena, r->answer_headers.n + 64 + TIMES_BYTES + KEY_LINES_BYTES),
          *at = put(text, r->answer_headers);
+    at += key_header_lines(r, at);
     if (rec->cost_usd >= 0)
         at = put(put_usd(put(at, STR("x-litellm-response-cost: ")), rec->cost_usd), STR("\r\n"));
     at = put_times(at, rec->latency_us, rec->queue_us, rec->upstream_us);

@@ -147,8 +147,8 @@ static enum step_result deny_model(struct request *r, struct str model)
     return request_error(r, ERR_KEY_MODEL_DENIED,
                          "key not allowed to access model. This key can only access models=[%s%s]. "
                          "Tried to access %.*s",
-                         text, n >= sizeof text ? "..." : "",
-                         (int)MIN(model.n, (size_t)128), model.p);
+                         text, n >= sizeof text ? "..." : "", (int)MIN(model.n, (size_t)128),
+                         model.p);
 }
 
 /* ---- the step ---- */
@@ -190,10 +190,9 @@ static char *put_limit(char *at, struct str name, int64_t limit)
     return put(digits_u64(at, (uint64_t)limit), STR("\r\n"));
 }
 
-size_t key_header_lines(const struct request *r, char *out, size_t room)
+size_t key_header_lines(const struct request *r, char out[KEY_LINES_BYTES])
 {
     const struct key *k = r->key;
-    ENSURE(room >= 256);
     if (!k)
         return 0;
     double spent_usd = key_spend_usd(k->use->spend, &k->facts, clock_real_us());

@@ -380,9 +380,10 @@ enum error_code auth_check(struct worker *w, const struct config *c, const struc
 /* May the key (NULL: any may) be used for a model, by the name asked for, or by what that stands for? */
 bool auth_model_allowed(const struct config *c, const struct key *k, struct str model);
 void auth_fini(struct worker *w); /* gives back the keys that the worker's cache holds */
-/* x-litellm-key-* lines for an answer, 256 bytes at most; how many bytes were written. When the cost is known (finish_measure) and not yet added to
+#define KEY_LINES_BYTES 256
+/* x-litellm-key-* lines for an answer; how many bytes were written: none without a virtual key. When the cost is known (finish_measure) and not yet added to
  * the key's spend, it is counted in. */
-size_t key_header_lines(const struct request *r, char *out, size_t room);
+size_t key_header_lines(const struct request *r, char out[KEY_LINES_BYTES]);
 
 /* relay.c: called by attempt.c, with what r->attempt won with */
 void relay_head(struct request *r);

@@ -82,8 +82,8 @@ static struct str error_headers(struct request *r)
     char limits[LIMIT_LINES_BYTES];
     size_t limits_bytes = limit_header_lines(r, true, limits);
     int64_t retry_after_s = r->error == ERR_TOO_MANY_REQUESTS ? 1 : r->retry_after_s;
-    size_t room =
-        256 + 2 * id.n + (r->deployment ? r->deployment->model_id.n : 0) + r->cors.n + limits_bytes;
+    size_t room = 256 + 2 * id.n + (r->deployment ? r->deployment->model_id.n : 0) + r->cors.n +
+                  limits_bytes + KEY_LINES_BYTES;
     char *text = arena_alloc(&r->arena, room), *at = text;
     at = put_line(at, STR("content-type"), STR("application/json"));
     if (id.n && r->config->include_request_id_in_response) {
@@ -96,6 +96,7 @@ static struct str error_headers(struct request *r)
     if (retry_after_s > 0)
         at = put(digits_u64(put(at, STR("retry-after: ")), (uint64_t)retry_after_s), STR("\r\n"));
     at = put(at, (struct str){limits, limits_bytes});
+    at += key_header_lines(r, at);
     at = put(at, r->cors);
     ENSURE((size_t)(at - text) <= room);
     return (struct str){text, (size_t)(at - text)};

@@ -400,8 +400,18 @@ def test_spend_is_the_sum_of_the_log_after_sigkill(weir, mock, tmp_path):
 
 def test_spend_in_headers_and_metrics(weir, mock):
     gateway = weir(priced(mock))
-    key = generate(gateway, key_alias="rich", max_budget=1, budget_duration="2h", spend=0.25)["key"]
+    key = generate(gateway, key_alias="rich", max_budget=1, budget_duration="2h", spend=0.25, rpm_limit=100)["key"]
     assert info(gateway, key)["spend"] == 0.25
+    first = gateway.chat(headers=bearer(key))
+    cost = float(first["x-litellm-response-cost"])
+    assert cost > 0 and float(first["x-litellm-key-spend"]) == pytest.approx(0.25 + cost, abs=1e-12)  # this one included
+    assert first["x-litellm-key-max-budget"] == "1" and first["x-litellm-key-rpm-limit"] == "100" and first["x-litellm-key-tpm-limit"] is None
+    stream = gateway.chat(headers=bearer(key), stream=True)
+    assert float(stream["x-litellm-key-spend"]) == pytest.approx(0.25 + cost, abs=1e-12)  # its own cost is not known yet
+    refused = gateway.chat("no-such-model", bearer(key))
+    assert refused.status == 400 and float(refused["x-litellm-key-spend"]) > 0.25 + cost
+    assert gateway.chat(headers=ADMIN)["x-litellm-key-spend"] is None
+    assert gateway.post("/key/update", {"key": key, "spend": 0.25}, ADMIN).json["spend"] == 0.25
     generate(gateway, key_alias="no-budget")
     metrics = gateway.metrics()
     labels = {"hashed_api_key": sha(key), "api_key_alias": "rich"}
