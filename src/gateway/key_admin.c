@@ -129,7 +129,8 @@ static bool key_is_usable(struct call *c, struct str key, const char hash_hex[KE
 static struct key *publish_new(struct call *c, const struct key_facts *f)
 {
     struct spend_numbers none = {0};
-    if (!key_store_write(c->service->store, f, &none, NULL, &c->err)) {
+    if (!spend_file_room(c->service->spend, &c->err) || /* first: a key that is written is served */
+        !key_store_write(c->service->store, f, &none, NULL, &c->err)) {
         fail(c, ERR_KEY_STORE);
         return NULL;
     }
@@ -252,7 +253,8 @@ static void regenerate(struct call *c)
     f.updated_us = c->now_us;
     (void)key_spend_changed(before->use->spend, &spent);
     struct key_spend *spend = NULL;
-    if (key_store_write(c->service->store, &f, &spent, before->facts.hash_hex, &c->err))
+    if (spend_file_room(c->service->spend, &c->err) &&
+        key_store_write(c->service->store, &f, &spent, before->facts.hash_hex, &c->err))
         spend = key_service_take_spend(c->service, &f, &c->err);
     if (spend) {
         struct key *k = key_new(&f, NULL, spend);
