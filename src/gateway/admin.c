@@ -55,9 +55,9 @@ static bool write_status(struct buf *out, struct worker *w)
 }
 static bool write_db(struct buf *out, struct worker *w)
 {
-    bool has_file = w->gateway->keys &&
-                    w->gateway->keys->path[0]; /* of virtual keys; settled before the workers run */
-    return buf_append_str(out, has_file ? STR("\"connected\"") : STR("\"Not connected\""));
+    return buf_append_str(out, key_service_has_database(w->gateway->keys)
+                                   ? STR("\"connected\"")
+                                   : STR("\"Not connected\""));
 }
 static bool write_cache(struct buf *out, struct worker *w)
 {

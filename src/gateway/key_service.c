@@ -166,8 +166,10 @@ static bool open_files(struct key_service *s, struct err *e)
         spend_file_free(s->spend); /* that in memory: nothing uses it yet */
         s->spend = spend;
     }
-    if (spend && load_stored(s, e))
+    if (spend && load_stored(s, e)) {
+        __atomic_store_n(&s->has_database, true, __ATOMIC_RELEASE);
         return true;
+    }
     key_store_close(s->store);
     s->store = NULL;
     return false;

@@ -17,6 +17,7 @@ struct key_service {
     struct loop *loop; /* the keys thread's */
 
     struct key_spend *proxy; /* atomic: key_service_proxy */
+    bool has_database;       /* atomic: key_service_has_database */
 
     /* Private to the keys thread (and control, before and after it). */
     struct spend_file *spend;
@@ -52,6 +53,12 @@ void key_service_reload(struct key_service *s, struct config *c);
 static inline struct key_spend *key_service_proxy(const struct key_service *s)
 {
     return __atomic_load_n(&s->proxy, __ATOMIC_ACQUIRE);
+}
+
+/* Is the database open? [any thread] */
+static inline bool key_service_has_database(const struct key_service *s)
+{
+    return __atomic_load_n(&s->has_database, __ATOMIC_ACQUIRE);
 }
 
 /* What /metrics shows of the keys that have a budget, `most` of them: the newest. [the thread whose reader's number this is] */

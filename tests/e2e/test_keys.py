@@ -303,8 +303,9 @@ def test_without_a_key_file(weir, mock):
 
 def test_no_file_before_the_first_key(locked):
     assert locked.chat(headers=ADMIN).status == 200
-    assert not list(locked.folder.glob("keys.db*"))
+    assert not list(locked.folder.glob("keys.db*")) and locked.get("/health/readiness").json["db"] == "Not connected"
     generate(locked)
+    assert locked.get("/health/readiness").json["db"] == "connected"
     files = {path.name: path.stat().st_mode & 0o777 for path in locked.folder.glob("keys.db*")}
     assert "keys.db" in files and set(files.values()) == {0o600}
 
