@@ -20,9 +20,9 @@ struct scene {
     struct config *config;
     struct spend_file *spends;
     struct key_use use;
-    struct key key;
     struct request *made[16];
     int made_count;
+    struct key key; /* last: its texts would follow it */
 };
 
 static const char settings[] =
