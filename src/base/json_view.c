@@ -13,10 +13,14 @@ static const char *skip_blanks(const char *p, const char *end)
 /* p is at the opening quote. Returns the byte behind the closing one, or `end`. */
 static const char *skip_string(const char *p, const char *end)
 {
-    for (p++; p < end; p++) {
-        if (*p == '"')
+    const char *text = ++p;
+    for (; p < end && (p = memchr(p, '"', (size_t)(end - p))); p++) {
+        const char *escape = p;
+        while (escape > text && escape[-1] == '\\')
+            escape--;
+        if ((p - escape) % 2 == 0)
             return p + 1;
-        p += *p == '\\' && p + 1 < end;
+        text = p + 1; /* that far no backslash counts any more */
     }
     return end;
 }
