@@ -9,6 +9,7 @@ import pytest
 from harness import Mock, chat_body, config, model, request
 
 LETTERS = "abcdefgh"
+AGAIN = {"num_retries": 3}  # where another deployment is to answer for one that is dead
 
 
 def group(*bases, name="m", **each):
@@ -45,6 +46,10 @@ def ask_together(w, clients, count, **more):
         return [i for p in parts for i in p.result()]
 
 
+def counts_at(mock):
+    return {name: of["requests"] for name, of in mock.stats()["models"].items()}
+
+
 @pytest.fixture
 def mocks():
     """mocks(["--ttft-ms", "5"], []) are simulated providers, one a list of options."""
@@ -67,7 +72,7 @@ def test_weights_are_shares(weir, fresh_mock):
     assert sum(seen.values()) == 600
     for letter, expected in zip("abc", (360, 180, 60)):
         assert abs(seen[letter] - expected) < 60, seen  # five standard deviations of the widest
-    assert {name: of["requests"] for name, of in fresh_mock.stats()["models"].items()} == dict(seen)
+    assert counts_at(fresh_mock) == seen
 
 
 def test_rpm_is_a_weight_where_there_is_none(weir, fresh_mock):
@@ -79,7 +84,7 @@ def test_rpm_is_a_weight_where_there_is_none(weir, fresh_mock):
 def test_weight_0_stands_by(weir, fresh_mock):
     w = weir(config(*group(*[fresh_mock.base] * 2, weight=[0, 5])))
     assert set(ask(w, 50)) == {"b"}
-    dead = weir(config(*group(fresh_mock.base, closed_port(), weight=[0, 5]), router_settings={}))
+    dead = weir(config(*group(fresh_mock.base, closed_port(), weight=[0, 5]), router_settings=AGAIN))
     assert set(ask(dead, 5)) == {"a"}
 
 
@@ -116,9 +121,10 @@ def test_cost_picks_the_cheaper(weir, fresh_mock):
 @pytest.mark.parametrize("strategy", ["usage-based-routing", "usage-based-routing-v2"])
 def test_usage_evens_out_tokens(weir, fresh_mock, strategy):
     w = weir(with_strategy(strategy, *group(*[fresh_mock.base] * 2)))
-    ids = [ask(w, 1, {"x-mock-tokens": str(100 if i % 2 else 10)})[0] for i in range(40)]
-    seen = collections.Counter(ids)
-    assert min(seen.values()) >= 8, seen
+    for i in range(60):
+        ask(w, 1, {"x-mock-tokens": str(100 if i % 3 == 0 else 10)})
+    used = [of["completion_tokens"] for of in fresh_mock.stats()["models"].values()]
+    assert len(used) == 2 and abs(used[0] - used[1]) <= 120, used  # one long answer
 
 
 def test_usage_keeps_to_rpm_and_says_when(weir, fresh_mock):
@@ -137,7 +143,7 @@ def test_rpm_holds_with_any_strategy_if_asked_for(weir, fresh_mock):
     with concurrent.futures.ThreadPoolExecutor(16) as pool:
         statuses = collections.Counter(a.status for a in pool.map(lambda _: w.chat("m"), range(40)))
     assert statuses == {200: 11, 429: 29}
-    assert {name: m["requests"] for name, m in fresh_mock.stats()["models"].items()} == {"a": 7, "b": 4}
+    assert counts_at(fresh_mock) == {"a": 7, "b": 4}
 
 
 # ---- tags ----
@@ -189,14 +195,14 @@ def test_tags_are_only_data_where_filtering_is_off(weir, fresh_mock):
 def test_a_higher_order_serves_when_the_lower_is_gone(weir, fresh_mock):
     w = weir(config(*group(*[fresh_mock.base] * 3, order=[2, 1, 1])))
     assert set(ask(w, 40)) == {"b", "c"}
-    dead = weir(config(*group(fresh_mock.base, closed_port(), closed_port(), order=[2, 1, 1]), router_settings={}))
+    dead = weir(config(*group(fresh_mock.base, closed_port(), closed_port(), order=[2, 1, 1]), router_settings=AGAIN))
     assert set(ask(dead, 5)) == {"a"}
     assert max(r["attempts"] for r in dead.requests(5)) == 3  # both of the first level, then the second
 
 
 def test_when_all_rest_the_answer_says_how_long(weir):
     w = weir(config(*group(closed_port(), closed_port()),
-                    router_settings={"allowed_fails": 0, "cooldown_time": 30, "num_retries": 3, "retry_after": 0}))
+                    router_settings={**AGAIN, "allowed_fails": 0, "cooldown_time": 30}))
     first = w.chat("m")
     assert first.status >= 429
     answer = w.chat("m")
@@ -204,7 +210,7 @@ def test_when_all_rest_the_answer_says_how_long(weir):
     assert 1 <= int(answer["retry-after"]) <= 30
     assert "No deployments available for selected model, Try again in" in answer.error["message"]
     assert "resting after failures: 2" in answer.error["message"]
-    assert [r["attempts"] for r in w.requests(2) if r["http_status"] == 429] == [0]
+    assert sorted(r["attempts"] for r in w.requests(2)) == [0, 2]
 
 
 def test_long_prompts_go_where_they_fit(weir, fresh_mock):
@@ -259,7 +265,7 @@ def test_sessions_may_be_switched_off(weir, fresh_mock):
 def test_one_that_dies_moves_only_its_own_sessions(weir, mocks):
     three = mocks([], [], [])
     w = weir(config(*group(*[m.base for m in three]),
-                    router_settings={"allowed_fails": 0, "cooldown_time": 60, "num_retries": 3, "retry_after": 0}))
+                    router_settings={**AGAIN, "allowed_fails": 0, "cooldown_time": 60}))
     before = homes(w, count=2)
     three[1].kill()
     after = homes(w, count=2)

@@ -1,4 +1,4 @@
-/* fleet_fixture.h -- a group of deployments with their states, as tests of choosing and of the fleet need it. */
+/* fleet_fixture.h -- a group of deployments with their states, and how often each is chosen, as tests of choosing and of the fleet need it. */
 #pragma once
 
 #include <stdarg.h>
@@ -71,4 +71,55 @@ static inline void fixture_rest(struct fixture *f, int i, int64_t ms)
         .class = FAILURE_NOT_FOUND, .status = 404, .retry_after_ms = ms};
     assert_true(
         fleet_failed(f->states[i], &f->deployments[i], &f->routing, false, &failure, START_NS));
+}
+
+/* Index of the one chosen; -1: none. */
+static inline int chosen(struct fixture *f)
+{
+    struct choice c = choose_deployment(&f->q);
+    return c.deployment ? (int)c.deployment->id : -1;
+}
+
+/* How often each is chosen; -1 is never an answer. */
+static inline void draw(struct fixture *f, int draws, int counts[GROUP_MAX])
+{
+    memset(counts, 0, GROUP_MAX * sizeof *counts);
+    for (int i = 0; i < draws; i++) {
+        int at = chosen(f);
+        assert_in_range(at, 0, f->group.count - 1);
+        counts[at]++;
+    }
+}
+
+/* Do the counts fit the shares? Chi-square below its 99.9 % point (Wilson and Hilferty's approximation); a share of 0 allows no count. */
+static inline void fits(const int *counts, const double *shares, int n)
+{
+    double total_share = 0, total = 0, chi = 0;
+    int freedom = -1;
+    for (int i = 0; i < n; i++) {
+        total_share += shares[i];
+        total += counts[i];
+    }
+    for (int i = 0; i < n; i++) {
+        double expected = total * shares[i] / total_share;
+        if (expected == 0) {
+            assert_int_equal(counts[i], 0);
+            continue;
+        }
+        chi += (counts[i] - expected) * (counts[i] - expected) / expected;
+        freedom++;
+    }
+    double k = 2.0 / (9 * MAX(freedom, 1)),
+           limit = MAX(freedom, 1) * pow(1 - k + 3.09 * sqrt(k), 3);
+    if (freedom > 0 && chi > limit)
+        fail_msg("chi-square %g is above %g with %d degrees of freedom", chi, limit, freedom);
+}
+
+static inline void set_weights(struct fixture *f, const double *weights)
+{
+    f->group.weight_total = 0;
+    for (int i = 0; i < f->group.count; i++) {
+        f->deployments[i].weight = weights[i];
+        f->group.weight_total += weights[i];
+    }
 }

@@ -80,8 +80,8 @@ static void marks_of_a_cache_do_not_count(void **state)
     uint64_t plain = of("[{\"role\":\"user\",\"content\":\"hello\"}]");
     static const char *const spellings[] = {
         "[{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"hello\"}]}]",
-        "[{\"content\":[{\"text\":\"hello\",\"cache_control\":{\"type\":\"ephemeral\"},\"type\":"
-        "\"text\"}],\"role\":\"user\"}]",
+        ("[{\"content\":[{\"text\":\"hello\",\"cache_control\":{\"type\":\"ephemeral\"},\"type\":"
+         "\"text\"}],\"role\":\"user\"}]"),
         "[{\"role\":\"user\",\"name\":\"ann\",\"content\":\"hello\"}]",
     };
     for (size_t i = 0; i < COUNT(spellings); i++)
