@@ -16,7 +16,7 @@ void diag_set_level(enum diag_level level)
 }
 void diag_set_json(bool on)
 {
-    as_json = on;
+    __atomic_store_n(&as_json, on, __ATOMIC_RELAXED);
 }
 
 /* Quotes, backslashes and control bytes only: the text is our own, the peer's parts of it are already valid UTF-8. */
@@ -48,7 +48,7 @@ void diag(enum diag_level level, const char *fmt, ...)
     vsnprintf(text, sizeof text, fmt, args);
     va_end(args);
     int n;
-    if (as_json) {
+    if (__atomic_load_n(&as_json, __ATOMIC_RELAXED)) {
         clock_rfc3339(clock_real_us(), stamp);
         json_text(text, escaped, sizeof escaped);
         n = snprintf(line, sizeof line,

@@ -1,21 +1,20 @@
-/* cmd_serve.c -- `weir serve`: configuration, log, built-in models, gateway; then signals until the end.
+/* cmd_serve.c -- `weir serve`: configuration, log, built-in models, gateway; then signals until the end (serve_signals.c).
  *
- * The thread that runs this becomes the control thread: its loop takes signals (signalfd), pages, scrapes and health probes. SIGTERM and SIGINT drain
- * (a second one ends at once), SIGUSR1 opens the log anew. systemd is told READY and STOPPING over $NOTIFY_SOCKET (sd_notify(3); no library needed). */
-#include <signal.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
+ * The thread that runs this becomes the control thread: its loop takes signals, pages, scrapes, health probes and reloads. What the command line
+ * says wins over the file, at the start and at every reload. */
 
 #include "base/diag.h"
 #include "cli/command.h"
 #include "cli/notify.h"
+#include "cli/serve.h"
 #include "cli/version.h"
-#include "gateway/gateway.h"
+#include "gateway/handover.h"
 #include "mock/mock.h"
 
 static const char *config_path, *host_option, *log_file_option, *level_option;
 static int64_t port_option = -1, workers_option;
-static bool check_only, no_builtin;
+static bool check_only, dry_run, as_json, take_over, no_builtin;
+static struct mock *mock; /* the simulated models; NULL: none */
 
 static const struct option_row *options(size_t *count)
 {
@@ -29,82 +28,13 @@ static const struct option_row *options(size_t *count)
         {.name = "--no-builtin", .type = OPT_FLAG, .into = &no_builtin, .help = "leave out the simulated models (sim-fast, sim-slow, ...)"},
         {.name = "--diagnostics", .type = OPT_STR, .into = &level_option, .value = "LEVEL", .help = "what weir says of itself on stderr: error, warning, info, debug (default info)"},
         {.name = "--check", .type = OPT_FLAG, .into = &check_only, .help = "read the configuration, say what is wrong with it, and exit"},
+        {.name = "--dry-run", .type = OPT_FLAG, .into = &dry_run, .help = "as --check, and show what it changes in the weir that runs, or else against the defaults"},
+        {.name = "--json", .type = OPT_FLAG, .into = &as_json, .help = "--dry-run: print one JSON object"},
+        {.name = "--takeover", .type = OPT_FLAG, .into = &take_over, .help = "take the listening sockets over from the weir that runs, which then ends what it has begun (an upgrade without a refused connection)"},
     };
     // clang-format on
     *count = COUNT(rows);
     return rows;
-}
-
-/* ---- signals ---- */
-
-struct signals {
-    struct watch watch;
-    struct gateway *gateway;
-    struct loop *loop;
-    struct timer look; /* while draining: are all workers done? */
-    bool draining;
-};
-
-static uint64_t connections_left(const struct gateway *g)
-{
-    uint64_t left = 0;
-    for (int i = 0; i < g->worker_count; i++)
-        left += COUNTER_GET(http_server_counters(g->workers[i].server)->open);
-    return left;
-}
-
-static void look(struct timer *t)
-{
-    struct signals *s = CONTAINER(t, struct signals, look);
-    uint64_t limit_ns = (uint64_t)s->gateway->snapshot->config->drain_timeout_ms * NS_PER_MS;
-    uint64_t since_ns = loop_now_ns(s->loop) - s->gateway->drain_started_ns;
-    if (connections_left(s->gateway) == 0 || since_ns > limit_ns)
-        loop_stop(s->loop);
-    else
-        timer_set(s->loop, t, loop_now_ns(s->loop) + 10 * NS_PER_MS);
-}
-
-static void begin_drain(struct signals *s, int number)
-{
-    if (s->draining) {
-        diag_warn("a second signal: not waiting any longer");
-        gateway_stop_now(s->gateway);
-        loop_stop(s->loop);
-        return;
-    }
-    s->draining = true;
-    notify_service("STOPPING=1");
-    diag_info("%s: no new connections; %llu open ones may finish within %lld s", strsignal(number),
-              (unsigned long long)connections_left(s->gateway),
-              (long long)s->gateway->snapshot->config->drain_timeout_ms / 1000);
-    gateway_drain(s->gateway);
-    timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
-}
-
-static void on_signal(struct watch *w, uint32_t events)
-{
-    struct signals *s = CONTAINER(w, struct signals, watch);
-    struct signalfd_siginfo info;
-    (void)events;
-    while (read(w->fd, &info, sizeof info) == (ssize_t)sizeof info) {
-        if (info.ssi_signo == SIGUSR1 && s->gateway->log)
-            log_reopen(s->gateway->log);
-        else if (info.ssi_signo == SIGTERM || info.ssi_signo == SIGINT)
-            begin_drain(s, (int)info.ssi_signo);
-    }
-}
-
-/* Blocked before any thread starts, so that all of them arrive here. */
-static int block_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGUSR1);
-    sigprocmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 /* ---- configuration ---- */
@@ -128,27 +58,7 @@ static void say_notes(const struct config *c)
     }
 }
 
-static struct config *load_config(struct mock *mock, struct err *e)
-{
-    struct arena a;
-    int found = 0;
-    arena_init(&a, NULL, 0);
-    struct config_options o = {.path = config_path, .add_builtin_models = !no_builtin};
-    struct str base = mock ? mock_api_base(mock) : STR_NONE;
-    o.builtin_base = mock ? base.p : NULL;
-    if (!config_path) {
-        o.text = discover_config(&a, &found);
-        diag_info("no --config: found %d model%s on ports 11434, 8001, 8000 and 8080%s", found,
-                  found == 1 ? "" : "s",
-                  no_builtin ? ""
-                             : "; the simulated models (sim-fast, sim-slow, ...) are there too");
-    }
-    struct config *c = config_load(&o, e);
-    arena_fini(&a);
-    return c;
-}
-
-/* Options win over the file. The snapshot is not shared yet, so it may still be changed here. */
+/* The snapshot is not shared yet, so it may still be changed here. */
 static bool apply_options(struct config *c, struct err *e)
 {
     if (host_option)
@@ -165,6 +75,33 @@ static bool apply_options(struct config *c, struct err *e)
         return err_set(e, "there are no models: give --config FILE, start an engine (Ollama, vLLM, "
                           "llama.cpp), or leave out --no-builtin");
     return true;
+}
+
+/* The configuration as the command line and the file say it, read at the start and again at each reload. */
+static struct config *load_config(struct config_options *o, struct err *e)
+{
+    struct arena a;
+    int found = 0;
+    arena_init(&a, NULL, 0);
+    o->path = config_path;
+    o->add_builtin_models = !no_builtin;
+    o->builtin_base = mock                        ? mock_api_base(mock).p
+                      : check_only && !no_builtin ? "unix:@weir-sim" /* nothing connects */
+                                                  : NULL;
+    if (!config_path) {
+        o->text = discover_config(&a, &found);
+        diag_info("no --config: found %d model%s on ports 11434, 8001, 8000 and 8080%s", found,
+                  found == 1 ? "" : "s",
+                  no_builtin ? ""
+                             : "; the simulated models (sim-fast, sim-slow, ...) are there too");
+    }
+    struct config *c = config_load(o, e);
+    arena_fini(&a);
+    if (c && !apply_options(c, e)) {
+        config_put(c);
+        c = NULL;
+    }
+    return c;
 }
 
 /* The log where it was asked for, else ./requests.log, and says so. NULL without an error in `e`: no log is wanted. */
@@ -209,30 +146,14 @@ static void say_ready(const struct gateway *g)
     if (str_starts(c->host, STR("unix:")))
         snprintf(where, sizeof where, "%.*s", STR_ARG(c->host));
     else
-        snprintf(where, sizeof where, "%s://%s%.*s%s:%u", g->tls_listen ? "https" : "http",
-                 ipv6 ? "[" : "", STR_ARG(any ? STR("localhost") : c->host), ipv6 ? "]" : "",
-                 g->port);
+        snprintf(where, sizeof where, "%s://%s%.*s%s:%u",
+                 g->snapshot->tls_listen ? "https" : "http", ipv6 ? "[" : "",
+                 STR_ARG(any ? STR("localhost") : c->host), ipv6 ? "]" : "", g->listening.port);
     diag_info("weir %s listens on %s, %d worker%s, %u models; log: %s", g->version, where,
               g->worker_count, g->worker_count == 1 ? "" : "s", c->model_name_count,
               g->log ? log.path : "none");
     if (getenv("LITELLM_LICENSE"))
         diag_info("LITELLM_LICENSE is set; weir needs no licence for anything");
-}
-
-static int serve(struct gateway *g, int signal_fd)
-{
-    struct signals s = {.watch = {.fd = signal_fd, .on_event = on_signal},
-                        .gateway = g,
-                        .loop = g->control,
-                        .look = {.on_fire = look}};
-    ENSURE(loop_add_level(g->control, &s.watch, 0));
-    say_ready(g);
-    notify_service("READY=1");
-    loop_run(g->control);
-    timer_clear(g->control, &s.look);
-    loop_remove(g->control, &s.watch);
-    close(signal_fd);
-    return EXIT_GOOD;
 }
 
 static bool set_level(struct err *e)
@@ -249,13 +170,56 @@ static bool set_level(struct err *e)
                    level_option);
 }
 
+static int check(const struct config *c)
+{
+    const char *name = config_path ? config_path : "the configuration";
+    if (dry_run)
+        return serve_dry_run(c, name, as_json);
+    printf("%s is good: %u models, %u deployments, %d warnings\n", name, c->model_name_count,
+           c->deployment_count, c->note_count);
+    return EXIT_GOOD;
+}
+
+/* Takes over the reference to `c`. */
+static int serve(struct config *c, int signal_fd, struct err *e)
+{
+    struct takeover takeover;
+    struct log_writer *log = NULL;
+    struct gateway *g = NULL;
+    int status = EXIT_PROBLEM;
+    if (takeover_begin(&takeover, c, take_over, e))
+        log = open_log(c, e);
+    if (e->text[0]) {
+        config_put(c);
+        takeover_end(&takeover);
+        return EXIT_PROBLEM;
+    }
+    struct gateway_options o = {
+        .config = c,
+        .log = log,
+        .version = weir_version,
+        .commit = weir_commit,
+        .load = load_config,
+        .on_reload = notify_reload,
+        .inherited = takeover.socket >= 0 ? &takeover.listeners : NULL,
+    };
+    g = gateway_new(&o, e);
+    if (g && gateway_start(g, e)) {
+        say_ready(g);
+        status = serve_until_end(g, signal_fd, &takeover, e);
+    }
+    takeover_end(&takeover);
+    gateway_free(g);
+    if (log)
+        log_close(log);
+    return status;
+}
+
 static int run(int argc, char **argv)
 {
     struct err e = {0};
-    struct gateway *g = NULL;
-    struct log_writer *log = NULL;
-    struct mock *mock = NULL;
     int status = EXIT_PROBLEM;
+    check_only |= dry_run;
     if (argc > 0) {
         diag_error("serve takes no words, only options; \"%s\" is too much (weir serve --help)",
                    argv[0]);
@@ -263,45 +227,24 @@ static int run(int argc, char **argv)
     }
     if (!set_level(&e))
         return say(&e, EXIT_USAGE);
-    int signal_fd = block_signals();
+    int signal_fd = serve_block_signals();
     sock_raise_file_limit();
     if (!no_builtin && !check_only && !(mock = mock_start_builtin(1, &e)))
         return say(&e, EXIT_PROBLEM);
-    struct config *c = load_config(mock, &e);
-    if (!c) {
-        mock_stop(mock);
-        return say(&e, EXIT_PROBLEM);
+    struct config_options o = {0};
+    struct config *c = load_config(&o, &e);
+    if (c) {
+        say_notes(c);
+        diag_set_json(c->json_logs);
     }
-    say_notes(c);
-    diag_set_json(c->json_logs);
-    if (!apply_options(c, &e)) {
+    if (c && check_only) {
+        status = check(c);
         config_put(c);
-        goto done;
+    } else if (c) {
+        status = serve(c, signal_fd, &e);
     }
-    if (check_only) {
-        printf("%s is good: %u models, %u deployments, %d warnings\n",
-               config_path ? config_path : "the configuration", c->model_name_count,
-               c->deployment_count, c->note_count);
-        config_put(c);
-        status = EXIT_GOOD;
-        goto done;
-    }
-    log = open_log(c, &e);
-    if (c->log_file.n && !log) {
-        config_put(c);
-        goto done;
-    }
-    struct gateway_options o = {
-        .config = c, .log = log, .version = weir_version, .commit = weir_commit};
-    g = gateway_new(&o, &e);
-    if (g && gateway_start(g, &e))
-        status = serve(g, signal_fd);
-done:
-    gateway_free(g);
-    if (log)
-        log_close(log);
     mock_stop(mock);
-    return status == EXIT_GOOD ? EXIT_GOOD : say(&e, status);
+    return status == EXIT_GOOD || !e.text[0] ? status : say(&e, status);
 }
 
 const struct command cmd_serve = {
@@ -311,7 +254,8 @@ const struct command cmd_serve = {
     .examples = "  weir serve                                   engines found on this machine, and "
                 "the simulated models\n"
                 "  weir serve --config config/litellm-unified.yaml\n"
-                "  weir serve --config litellm.yaml --port 8080 --workers 4\n",
+                "  weir serve --config litellm.yaml --port 8080 --workers 4\n"
+                "  weir serve --config litellm.yaml --dry-run   what a reload would change\n",
     .options = options,
     .run = run,
 };

@@ -6,7 +6,17 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/diag.h"
+
+void notify_reload(bool begins)
+{
+    char state[80] = "READY=1";
+    if (begins) /* Type=notify-reload: the stamp tells this reload from an older one */
+        snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
+                 (unsigned long long)(clock_mono_ns() / NS_PER_US));
+    notify_service(state);
+}
 
 void notify_service(const char *state)
 {

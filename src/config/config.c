@@ -141,7 +141,7 @@ void loader_apply(struct loader *l, const struct directive_section *s, void *bas
         apply_one(l, s, base, n);
 }
 
-static struct yaml_node *find_section(struct yaml_node *root, const char *path)
+struct yaml_node *config_section(struct yaml_node *root, const char *path)
 {
     struct str rest = str_from(path);
     while (root && rest.n) {
@@ -228,6 +228,8 @@ static void load_prices(struct loader *l, struct yaml_node *weir)
     struct err e = {0};
     if (!c->prices_file.n || l->options->sealed)
         return;
+    if (l->options->on_file)
+        l->options->on_file(l->options->on_file_arg, c->prices_file.p);
     c->prices = prices_load(l->arena, c->prices_file.p, &e);
     if (c->prices)
         return;
@@ -321,7 +323,7 @@ static void fill(struct loader *l)
     for (size_t i = 0; i < directive_section_count; i++)
         if (directive_sections[i].base == IN_CONFIG)
             loader_apply(l, &directive_sections[i], l->config,
-                         find_section(root, directive_sections[i].path));
+                         config_section(root, directive_sections[i].path));
     derive(l, root);
     model_list_build(l, root);
     routing_check(l, root);

@@ -15,6 +15,8 @@
 #include "config/providers.h"
 #include "config/routing.h"
 
+struct yaml_node;
+
 struct config_header {
     struct str name, value;
 };
@@ -68,6 +70,7 @@ struct deployment {
         health_check_model; /* asked by completion checks instead of upstream_model; "": that one */
     int64_t health_check_timeout_ms; /* negative: not given */
     enum engine_kind engine;
+    const struct yaml_node *item; /* the entry of model_list, for config_diff */
 };
 
 struct model_group {
@@ -167,13 +170,18 @@ struct config {
     bool key_file_given;          /* else it is the default place */
     const struct key_facts *keys; /* weir_settings.keys */
     int key_count;
+    bool watch_config; /* reload when the file changes on disk */
     struct str prices_file;
     const struct prices *prices; /* prices_file's, for prices_find; NULL: none given */
     int health_check;            /* enum health_check */
     int64_t engine_poll_ms;      /* 0: engines are not asked */
 
     /* ---- about the snapshot ---- */
-    struct str path;           /* "" when none was read */
+    struct str path;    /* "" when none was read */
+    const char **files; /* all that was read: `path`, then those it includes */
+    int file_count;
+    struct yaml_node
+        *tree; /* as read, includes merged and the environment put in: config_diff compares it */
     struct config_note *notes; /* warnings: unknown keys, keys not built yet, unset variables */
     int note_count;
     int64_t loaded_real_us;
@@ -188,7 +196,10 @@ struct config_options {
     const char *
         builtin_base; /* api_base of the built-in simulated provider, or NULL: sim/ models are then refused */
     bool add_builtin_models; /* sim-fast, sim-slow, ... are added to model_list */
-    bool strict;             /* notes on a place in a file become errors (check config --strict) */
+    /* Told of every file that is read, the ones that cannot be included: what to watch. May be NULL. */
+    void (*on_file)(void *arg, const char *path);
+    void *on_file_arg;
+    bool strict; /* notes on a place in a file become errors (check config --strict) */
     bool
         sealed; /* text only: no file is read, the environment is neither read nor written (fuzzers) */
 };

@@ -143,6 +143,8 @@ static struct yaml_node *read_file(struct include *in, const struct reading *out
                 loader_error(l, at, "include: %s includes itself", path);
                 return NULL;
             }
+    if (l->options->on_file)
+        l->options->on_file(l->options->on_file_arg, path);
     if (!file_read(l->arena, path, CONFIG_BYTES_MAX, &text, &e)) {
         if (at)
             loader_error(l, at, "include: %s: %s", path, e.text);
@@ -150,6 +152,7 @@ static struct yaml_node *read_file(struct include *in, const struct reading *out
             loader_take(l, &e);
         return NULL;
     }
+    l->config->files[l->config->file_count++] = path;
     return parse(in, &self, text);
 }
 
@@ -176,7 +179,7 @@ static void resolve_scalar(struct loader *l, struct yaml_node *n)
         return;
     }
     n->text = arena_str(l->arena, str_from(value));
-    n->quoted = true;
+    n->quoted = n->secret = true;
 }
 
 /* As deep as the tree: YAML_DEPTH_MAX. */
@@ -210,7 +213,11 @@ static void set_variable(struct loader *l, const struct yaml_node *n)
     }
     if (str_eq(n->key, STR("LITELLM_LICENSE")))
         loader_note_at_key(l, n, "LITELLM_LICENSE: none is needed, metrics and logs are free here");
-    if (!yaml_is_null(n) && !l->options->sealed)
+    if (yaml_is_null(n) || l->options->sealed)
+        return;
+    /* Only where it differs: at a reload other threads run, and may be reading the environment. */
+    const char *now = getenv(n->key.p);
+    if (!now || strcmp(now, n->text.p) != 0)
         setenv(n->key.p, n->text.p, 1);
 }
 
@@ -232,6 +239,7 @@ struct yaml_node *config_tree(struct loader *l)
     const struct config_options *o = l->options;
     struct include in = {.loader = l};
     struct yaml_node *root;
+    l->config->files = arena_alloc(l->arena, (INCLUDE_FILES_MAX + 1) * sizeof(char *));
     if (!o->path && !o->text.p)
         root = yaml_parse(l->arena, STR(""), "", NULL);
     else
@@ -240,5 +248,6 @@ struct yaml_node *config_tree(struct loader *l)
         return NULL;
     write_environment(l, root);
     resolve(l, root);
+    l->config->tree = root;
     return root;
 }

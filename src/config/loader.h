@@ -38,6 +38,9 @@ const char *loader_env(const struct loader *l, const char *name);
 void loader_apply(struct loader *l, const struct directive_section *s, void *base,
                   struct yaml_node *map);
 
+/* config.c: the mapping of a section ("litellm_settings.logging"), or NULL. */
+struct yaml_node *config_section(struct yaml_node *root, const char *path);
+
 /* config_file.c: the file with its includes merged in and os.environ/ replaced; environment_variables are set. NULL: an error
  * was noted. */
 struct yaml_node *config_tree(struct loader *l);
@@ -55,6 +58,9 @@ void caching_read(struct loader *l, struct yaml_node *root);
 /* model_entry.c: one entry of model_list becomes the next deployment of the snapshot, or several (a list of organizations). */
 void model_entry_add(struct loader *l, struct yaml_node *item);
 void model_entry_add_builtin(struct loader *l, struct str name, struct str mode);
+/* A node as compact JSON; with `mask` secrets, and the values of all headers, are "***". */
+struct str model_entry_json(struct arena *a, const struct yaml_node *n, bool mask);
+bool model_entry_is_secret(const struct yaml_node *n);  /* by its key */
 size_t model_entry_deployments(struct yaml_node *item); /* at most how many */
 
 struct str loader_json(struct arena *a, const struct yaml_node *n); /* the node as JSON */

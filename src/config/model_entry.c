@@ -352,14 +352,14 @@ static void set_health(struct entry *e)
 /* ---- JSON ---- */
 
 /* A value that no dump shows: a row that is a secret, or an unknown key that is called like one. */
-static bool is_secret(const struct yaml_node *n)
+bool model_entry_is_secret(const struct yaml_node *n)
 {
     static const char *const words[] = {"secret",  "password", "credential",
                                         "api_key", "apikey",   "authorization"};
     const struct directive *d = directive_find(directive_section("litellm_params"), n->key);
     if (d)
         return d->type == D_SECRET;
-    if (str_ends(n->key, STR("_key")) || str_ends(n->key, STR("_token")))
+    if (str_eq(n->key, STR("key")) || str_ends(n->key, STR("_key")) || str_ends(n->key, STR("_token")))
         return true;
     for (size_t i = 0; i < COUNT(words); i++)
         if (str_contains(n->key, str_from(words[i])))
@@ -393,13 +393,13 @@ static bool write_json(struct buf *out, const struct yaml_node *n, bool mask)
     for (const struct yaml_node *c = n->child; ok && c; c = c->next) {
         ok = (c == n->child || buf_printf(out, ",")) &&
              (!map || (json_write_string(out, c->key) && buf_printf(out, ":")));
-        bool hide = headers || (mask && map && !yaml_is_null(c) && is_secret(c));
+        bool hide = headers || (mask && map && !yaml_is_null(c) && model_entry_is_secret(c));
         ok = ok && (hide ? buf_printf(out, "\"***\"") : write_json(out, c, mask));
     }
     return ok && buf_printf(out, map ? "}" : "]");
 }
 
-static struct str json_of(struct arena *a, const struct yaml_node *n, bool mask)
+struct str model_entry_json(struct arena *a, const struct yaml_node *n, bool mask)
 {
     struct buf b;
     buf_init(&b, 0, NULL);
@@ -412,7 +412,7 @@ static struct str json_of(struct arena *a, const struct yaml_node *n, bool mask)
 /* {"id":...,"db_model":false, and what model_info says besides}. */
 struct str loader_json(struct arena *a, const struct yaml_node *n)
 {
-    return json_of(a, n, false);
+    return model_entry_json(a, n, false);
 }
 
 static void set_info_json(struct entry *e)
@@ -461,7 +461,7 @@ static struct str hashed_id(struct entry *e, struct str organization, int twin)
     hash_str(md, e->d->model_name);
     for (size_t i = 0; i < count; i++) {
         hash_str(md, sorted[i]->key);
-        hash_str(md, json_of(a, sorted[i], false));
+        hash_str(md, model_entry_json(a, sorted[i], false));
     }
     hash_str(md, organization);
     if (twin)
@@ -536,6 +536,7 @@ static void add_deployment(struct entry *e, struct str organization)
         .model_name = arena_str(a, yaml_get(e->item, "model_name")->text),
         .litellm_model = e->as_written.model,
         .mode = e->as_written.mode,
+        .item = e->item,
     };
     if (!set_provider(e) || !set_endpoint(e))
         return;
@@ -546,7 +547,7 @@ static void add_deployment(struct entry *e, struct str organization)
     set_health(e);
     set_id(e, organization);
     set_info_json(e);
-    e->d->params_json = json_of(a, e->params, true);
+    e->d->params_json = model_entry_json(a, e->params, true);
     c->deployment_count++;
 }
 

@@ -13,6 +13,7 @@ enum node_kind { NODE_SCALAR, NODE_LIST, NODE_MAP };
 struct yaml_node {
     enum node_kind kind;
     bool quoted;              /* scalars: quoted or a block, so always a string */
+    bool secret;              /* scalars: came from the environment, so it is not shown */
     bool used;                /* set by whoever understood it; the rest is warned about */
     int line, column;         /* from 1 */
     int key_line, key_column; /* of the key, within a map */

@@ -46,7 +46,9 @@ void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_r
 
 static bool is_draining(struct gateway *g)
 {
-    return __atomic_load_n(&g->draining, __ATOMIC_ACQUIRE);
+    return __atomic_load_n(&g->draining, __ATOMIC_ACQUIRE) &&
+           !__atomic_load_n(&g->handed_over,
+                            __ATOMIC_ACQUIRE); /* else the service goes on, elsewhere */
 }
 
 static bool write_status(struct buf *out, struct worker *w)
@@ -82,6 +84,19 @@ static bool write_workers(struct buf *out, struct worker *w)
     return buf_printf(out, "%d", w->gateway->worker_count);
 }
 
+/* The configuration in force is good whatever the newest reload found, so that does not change the status. */
+static bool write_config_state(struct buf *out, struct worker *w)
+{
+    char when[CLOCK_RFC3339_BYTES];
+    bool failed = w->config_problem != NULL;
+    clock_rfc3339(failed ? w->config_problem_real_us : worker_config(w)->loaded_real_us, when);
+    return buf_printf(out, "{\"status\":\"%s\",\"since\":\"%.*s\",\"error\":",
+                      failed ? "failed" : "loaded", (int)sizeof when, when) &&
+           (failed ? json_write_string(out, str_from(w->config_problem))
+                   : buf_printf(out, "null")) &&
+           buf_printf(out, "}");
+}
+
 /* Each writes a JSON value; called by any worker. */
 static const struct {
     const char *name;
@@ -94,6 +109,7 @@ static const struct {
     {"success_callbacks", write_callbacks},
     {"use_aiohttp_transport", write_aiohttp},
     {"workers", write_workers},
+    {"config", write_config_state},
 };
 
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q)
@@ -328,6 +344,7 @@ void admin_metrics(struct gateway *g, struct control_job *j)
         .compiler = __VERSION__,
         .log = g->log ? &log : NULL,
         .config = g->snapshot->config,
+        .reloads = &g->reloads,
         .deployments = gather_deployments(g, &a),
         .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) && !is_draining(g),
     };

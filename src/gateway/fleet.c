@@ -12,6 +12,7 @@
  * compare-and-swap, so it is counted once. */
 #include "gateway/fleet.h"
 
+#include "base/map.h"
 #include "base/mem.h"
 
 #define RATE_ATTEMPTS_MIN  5
@@ -26,11 +27,14 @@
 
 struct fleet {
     struct deployment_state *states;
+    struct map by_id;
 };
 
 struct fleet *fleet_new(void)
 {
-    return mem_alloc(sizeof(struct fleet));
+    struct fleet *f = mem_alloc(sizeof *f);
+    map_init(&f->by_id);
+    return f;
 }
 
 void fleet_free(struct fleet *f)
@@ -40,21 +44,24 @@ void fleet_free(struct fleet *f)
         mem_free((char *)s->model_id.p);
         free(s); /* aligned_alloc's */
     }
+    if (f)
+        map_fini(&f->by_id);
     mem_free(f);
 }
 
 struct deployment_state *fleet_state(struct fleet *f, struct str model_id)
 {
-    for (struct deployment_state *s = f->states; s; s = s->next)
-        if (str_eq(s->model_id, model_id))
-            return s;
-    struct deployment_state *s = aligned_alloc(128, sizeof *s);
+    struct deployment_state *s = map_get(&f->by_id, model_id);
+    if (s)
+        return s;
+    s = aligned_alloc(128, sizeof *s);
     ENSURE(s);
     memset(s, 0, sizeof *s);
     s->model_id = (struct str){mem_strdup(model_id), model_id.n};
     s->hash = str_hash(model_id);
     s->next = f->states;
     f->states = s;
+    map_put(&f->by_id, s->model_id, s);
     return s;
 }
 

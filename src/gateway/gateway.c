@@ -2,9 +2,10 @@
  *
  * One worker a core, each a thread with its own loop, listener (SO_REUSEPORT), upstream connections, pools, log ring and metrics shard. The
  * thread that calls gateway_new is the control thread: signals, health probes, pages and scrapes run on its loop. Shared state is listed in gateway.h. */
-#include "gateway/gateway.h"
+#include "gateway/reload.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -50,19 +51,36 @@ static void housekeeping(struct timer *t)
 static void look_if_drained(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, drained);
-    if (http_server_open(w->server) == 0 || loop_now_ns(w->loop) >= w->drain_due_ns)
+    bool due = loop_now_ns(w->loop) >= w->drain_due_ns;
+    if (http_server_open(w->server) == 0 || (due && !w->retiring)) {
         loop_stop(w->loop);
-    else
-        timer_set(w->loop, t, loop_now_ns(w->loop) + DRAIN_LOOK_NS);
+        return;
+    }
+    if (due)
+        http_server_drain(w->server); /* idle for long enough */
+    timer_set(w->loop, t, loop_now_ns(w->loop) + DRAIN_LOOK_NS);
+}
+
+static void look_after_drain(struct worker *w, bool retiring)
+{
+    w->retiring = retiring;
+    w->drain_due_ns =
+        loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
+    timer_set(w->loop, &w->drained, loop_now_ns(w->loop) + 1);
 }
 
 static void drain_worker(void *arg)
 {
     struct worker *w = arg;
-    w->drain_due_ns =
-        loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
     http_server_drain(w->server);
-    timer_set(w->loop, &w->drained, loop_now_ns(w->loop) + 1);
+    look_after_drain(w, false);
+}
+
+static void retire_worker(void *arg)
+{
+    struct worker *w = arg;
+    http_server_retire(w->server);
+    look_after_drain(w, true);
 }
 
 static void *worker_main(void *arg)
@@ -77,15 +95,7 @@ static void worker_init(struct gateway *g, int index)
 {
     struct worker *w = &g->workers[index];
     const struct config *c = g->snapshot->config;
-    struct http_limits limits = {
-        .max_head_bytes = (size_t)c->max_header_bytes,
-        .max_body_bytes = (size_t)c->max_request_body_bytes,
-        .max_connections = (uint32_t)MAX(c->max_connections / g->worker_count, 1),
-        .head_timeout_ms = c->header_timeout_ms,
-        .body_timeout_ms = c->body_timeout_ms,
-        .idle_timeout_ms = c->idle_timeout_ms,
-        .write_timeout_ms = c->body_timeout_ms,
-    };
+    struct http_limits limits = worker_http_limits(g, c);
     *w = (struct worker){.gateway = g,
                          .index = index,
                          .loop = loop_new(),
@@ -119,6 +129,7 @@ static void worker_fini(struct worker *w)
     auth_fini(w);
     mem_free(w->keys);
     cache_key_maker_free(w->cache_keys);
+    mem_free(w->config_problem);
 }
 
 /* ---- listening ---- */
@@ -140,8 +151,37 @@ static bool port_is_free(struct gateway *g, struct err *e)
     int fd = sock_listen(c->host, (uint16_t)c->port, false, LISTEN_BACKLOG, e);
     if (fd < 0)
         return false;
-    g->port = port_of(fd);
+    g->listening.port = port_of(fd);
     close(fd);
+    return true;
+}
+
+static bool listen_on(struct gateway *g, int worker, int fd)
+{
+    struct listeners *l = &g->listening;
+    if (!http_server_listen(g->workers[worker].server, fd, g->snapshot->tls_listen))
+        return false;
+    l->fds[l->count++] = fd;
+    return true;
+}
+
+/* Every socket taken over is listened on by one worker at least: whoever waits in its queue is served. Workers beyond them get a
+ * socket of their own, or share one. */
+static bool listen_inherited(struct gateway *g, const struct listeners *in, struct err *e)
+{
+    struct str host = g->snapshot->config->host;
+    bool is_unix = str_starts(host, STR("unix:"));
+    int count = MAX(in->count, g->worker_count);
+    g->listening.port = in->port;
+    for (int i = 0; i < count; i++) {
+        int fd = i < in->count ? in->fds[i] : -1;
+        if (fd < 0 && !is_unix)
+            fd = sock_listen(host, g->listening.port, true, LISTEN_BACKLOG, NULL);
+        if (fd < 0)
+            fd = fcntl(in->fds[0], F_DUPFD_CLOEXEC, 0);
+        if (fd < 0 || !listen_on(g, i % g->worker_count, fd))
+            return err_set(e, "cannot listen on a socket taken over: %s", strerror(errno));
+    }
     return true;
 }
 
@@ -155,16 +195,85 @@ static bool listen_all(struct gateway *g, struct err *e)
     for (int i = 0; i < g->worker_count; i++) {
         int fd;
         if (is_unix && shared >= 0)
-            fd = dup(shared);
+            fd = fcntl(shared, F_DUPFD_CLOEXEC, 0);
         else
-            fd = sock_listen(host, g->port, true, LISTEN_BACKLOG, e);
+            fd = sock_listen(host, g->listening.port, true, LISTEN_BACKLOG, e);
         if (fd < 0)
             return err_set(e, "cannot listen: %s", strerror(errno));
         shared = fd;
-        if (!http_server_listen(g->workers[i].server, fd, g->tls_listen))
+        if (!listen_on(g, i, fd))
             return err_set(e, "cannot watch the listening socket: %s", strerror(errno));
     }
     return true;
+}
+
+/* ---- what is told in the log ---- */
+
+struct event {
+    struct worker *worker;
+    struct record record;
+    struct arena arena;
+};
+
+static void put_event(void *arg)
+{
+    struct event *event = arg;
+    (void)log_put(event->worker->gateway->log, event->worker->index, &event->record);
+    arena_fini(&event->arena);
+    mem_free(event);
+}
+
+void gateway_event(struct gateway *g, const char *name, const char *problem, struct str metadata,
+                   int64_t took_us)
+{
+    if (!g->log || (problem ? 3 : 1) < g->snapshot->config->log_level_rank)
+        return;
+    struct event *event = mem_alloc(sizeof *event);
+    struct record *r = &event->record;
+    event->worker = &g->workers[0];
+    arena_init(&event->arena, NULL, 0);
+    record_init(r);
+    r->timestamp = clock_real_us();
+    r->level = problem ? STR("ERROR") : STR("INFO");
+    r->event = str_from(name);
+    r->status = problem ? STR("failure") : STR("success");
+    r->latency_us = took_us;
+    r->metadata = arena_str(&event->arena, metadata);
+    if (problem) {
+        r->error.type = str_from(error_info(ERR_CONFIG_INVALID)->name);
+        r->error.message = arena_str(&event->arena, str_from(problem));
+    }
+    /* A ring is its worker's; before that runs, and when it has ended, it is ours. */
+    if (event->worker->thread)
+        loop_call(event->worker->loop, put_event, event);
+    else
+        put_event(event);
+}
+
+static void log_start(struct gateway *g)
+{
+    struct buf metadata;
+    buf_init(&metadata, 0, NULL);
+    ENSURE(buf_printf(&metadata,
+                      "{\"version\":\"%s\",\"commit\":\"%s\",\"pid\":%d,\"workers\":%d,\"took_"
+                      "over\":%s,\"config\":",
+                      g->version, g->commit, (int)getpid(), g->worker_count,
+                      g->inherited ? "true" : "false") &&
+           json_write_string(&metadata, g->snapshot->config->path) &&
+           buf_append(&metadata, "}", 1));
+    gateway_event(g, "start", NULL, buf_str(&metadata), -1);
+    buf_fini(&metadata);
+}
+
+static void log_stop(struct gateway *g)
+{
+    char metadata[160];
+    int n = snprintf(metadata, sizeof metadata,
+                     "{\"version\":\"%s\",\"pid\":%d,\"uptime_s\":%llu,\"handed_over\":%s}",
+                     g->version, (int)getpid(),
+                     (unsigned long long)((clock_mono_ns() - g->started_mono_ns) / NS_PER_S),
+                     g->handed_over ? "true" : "false");
+    gateway_event(g, "stop", NULL, (struct str){metadata, (size_t)n}, -1);
 }
 
 /* ---- life ---- */
@@ -188,9 +297,6 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     g->snapshot = snapshot_new(g, o->config, e);
     if (!g->snapshot)
         goto fail;
-    if (c->tls_cert_file.n &&
-        !(g->tls_listen = tls_server_new(c->tls_cert_file.p, c->tls_key_file.p, e)))
-        goto fail;
     intake_prepare();
     answer_prepare();
     cache_prepare();
@@ -200,6 +306,12 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     for (int i = 0; i < g->worker_count; i++)
         worker_init(g, i);
     g->health = health_new(g);
+    g->load = o->load;
+    g->on_reload = o->on_reload;
+    g->inherited = o->inherited;
+    g->reloads =
+        (struct config_reloads){.last_ok = true, .last_success_real_us = c->loaded_real_us};
+    g->reload = reload_new(g);
     g->keys = key_service_new(c, g->worker_count + 1, e);
     if (g->keys)
         return g;
@@ -213,8 +325,13 @@ fail:
 
 bool gateway_start(struct gateway *g, struct err *e)
 {
-    if (!listen_all(g, e) || !key_service_start(g->keys, e))
+    snprintf(g->listening.host, sizeof g->listening.host, "%.*s",
+             STR_ARG(g->snapshot->config->host));
+    if (g->inherited ? !listen_inherited(g, g->inherited, e) : !listen_all(g, e))
         return false;
+    if (!key_service_start(g->keys, e))
+        return false;
+    log_start(g);
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
         if (error)
@@ -228,12 +345,21 @@ void gateway_drain(struct gateway *g)
 {
     struct str host = g->snapshot->config->host;
     struct str unix_path = str_skip(host, str_starts(host, STR("unix:/")) ? 5 : host.n);
-    if (unix_path.n)
+    if (unix_path.n && !g->handed_over)
         unlink(unix_path.p); /* at once: later it may be the next weir's */
     __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
     g->drain_started_ns = loop_now_ns(g->control);
     for (int i = 0; i < g->worker_count; i++)
         loop_call(g->workers[i].loop, drain_worker, &g->workers[i]);
+}
+
+void gateway_retire(struct gateway *g)
+{
+    __atomic_store_n(&g->handed_over, true, __ATOMIC_RELEASE);
+    __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
+    g->drain_started_ns = loop_now_ns(g->control);
+    for (int i = 0; i < g->worker_count; i++)
+        loop_call(g->workers[i].loop, retire_worker, &g->workers[i]);
 }
 
 void gateway_stop_now(struct gateway *g)
@@ -251,6 +377,7 @@ void gateway_free(struct gateway *g)
             if (!g->draining)
                 loop_stop(g->workers[i].loop);
             pthread_join(g->workers[i].thread, NULL);
+            g->workers[i].thread = 0;
         }
     }
     loop_pass(
@@ -259,13 +386,15 @@ void gateway_free(struct gateway *g)
     key_service_stop(g->keys);
     if (g->health)
         health_free(g->health);
+    reload_free(g->reload);
     for (int i = 0; i < g->worker_count; i++)
         worker_fini(&g->workers[i]);
     key_service_free(g->keys);
+    if (g->ready)
+        log_stop(g);
     loop_free(g->control);
     cache_store_free(g->cache);
     metrics_free(g->metrics);
-    tls_server_free(g->tls_listen);
     mem_free(g->workers);
     if (g->snapshot)
         snapshot_put(g->snapshot);

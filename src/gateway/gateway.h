@@ -22,6 +22,7 @@
 
 struct control_job;
 struct engines;
+struct reload;
 struct request;
 struct worker;
 
@@ -53,7 +54,8 @@ struct deployment_texts {
 struct snapshot {
     struct config *config; /* a reference */
     struct tls_client *tls_verified, *tls_unverified;
-    struct http_target *targets; /* one a config target */
+    struct http_target *targets;   /* one a config target */
+    struct tls_server *tls_listen; /* what clients speak; NULL: no TLS */
     struct proxy_env *proxies;
     struct deployment_texts *texts;   /* one a deployment */
     struct deployment_state **states; /* the fleet's, one a deployment */
@@ -70,6 +72,15 @@ struct worker_snapshot {
     uint32_t requests; /* that live on it; with none left and another one in use, it goes */
 };
 
+/* The sockets that are listened on, as another process may take them over (handover.h). */
+#define LISTENERS_MAX 1024 /* as many as there can be workers */
+struct listeners {
+    int fds[LISTENERS_MAX]; /* the workers close them when they stop accepting */
+    int count;
+    char host[257]; /* as configured */
+    uint16_t port;  /* the one in use; 0: a Unix socket */
+};
+
 struct gateway {
     struct snapshot *snapshot; /* the one in use [control]; workers have their own reference */
     struct fleet *fleet;
@@ -78,16 +89,22 @@ struct gateway {
     struct worker *workers;
     int worker_count;
     struct loop *control; /* the control thread's loop */
-    struct tls_server *tls_listen;
     struct health *health;
     struct cache_store *cache;
     struct key_service *keys;
+    struct reload *reload;
+    struct config_reloads reloads; /* [control] */
+    struct config *(*load)(struct config_options *o, struct err *e);
+    void (*on_reload)(bool begins);
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
     bool ready, draining; /* atomic */
+    bool
+        handed_over; /* atomic: another process listens now; what is open here may end in its own time */
+    struct listeners listening;        /* [control] */
+    const struct listeners *inherited; /* taken over from another process, or NULL */
     const char *version, *commit;
-    uint16_t port; /* the one in use */
 };
 
 /* A key seen lately: its hash, and the virtual key that was found for it, so that keep-alive traffic is neither hashed nor looked up
@@ -116,6 +133,9 @@ struct worker {
     uint64_t peak_open;          /* connections, since memory was last given back to the system */
     struct timer housekeeping, drained;
     uint64_t drain_due_ns;
+    char *config_problem; /* why the newest reload failed; NULL: it did not */
+    int64_t config_problem_real_us;
+    bool retiring; /* another process listens: requests may take their time */
     bool stopping; /* the loop has ended: what still runs is cut off */
 };
 
@@ -549,8 +569,10 @@ struct deployment_texts *texts_new(struct snapshot *s, const char *version);
 /* snapshot.c. Takes over the reference to the configuration, also where it fails. NULL with a sentence in `e`. [control] */
 struct snapshot *snapshot_new(struct gateway *g, struct config *c, struct err *e);
 void snapshot_put(struct snapshot *s); /* [any] */
-/* New requests of the worker live on `s` (a reference, taken over) from now on. [worker, or before it runs] */
+/* New requests of the worker live on `s` (a reference, taken over) from now on, and its connections have the limits of it. [worker, or
+ * before it runs] */
 void worker_use_snapshot(struct worker *w, struct snapshot *s);
+struct http_limits worker_http_limits(const struct gateway *g, const struct config *c);
 /* A request begins on the worker's snapshot, and ends. [worker] */
 struct worker_snapshot *worker_snapshot_get(struct worker *w);
 void worker_snapshot_put(struct worker_snapshot *ws);
@@ -589,6 +611,10 @@ struct gateway_options {
     struct config *config;  /* a reference, taken */
     struct log_writer *log; /* borrowed; may be NULL */
     const char *version, *commit;
+    /* Reads the configuration anew, with what the command line says; completes the options. NULL with a sentence in `e`. [control] */
+    struct config *(*load)(struct config_options *o, struct err *e);
+    void (*on_reload)(bool begins);    /* a reload begins, has ended; may be NULL */
+    const struct listeners *inherited; /* borrowed until gateway_start returned; may be NULL */
 };
 int gateway_workers_wanted(const struct config *c); /* one a core where the file does not say */
 struct gateway *gateway_new(const struct gateway_options *o, struct err *e);
@@ -598,3 +624,9 @@ void gateway_drain(
 void gateway_stop_now(
     struct gateway *g); /* [control] workers stop at once; what runs is recorded as cancelled */
 void gateway_free(struct gateway *g); /* joins the workers */
+/* [control] Another process listens on the same sockets: stop accepting; what runs may end however long it takes, and idle
+ * connections are kept until drain_timeout, each closing behind its next answer. */
+void gateway_retire(struct gateway *g);
+/* [control] A line in the log that is not a request: start, stop, reload. `problem` NULL: it went well. `metadata` is a JSON object. */
+void gateway_event(struct gateway *g, const char *event, const char *problem, struct str metadata,
+                   int64_t took_us);

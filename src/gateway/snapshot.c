@@ -57,6 +57,11 @@ struct snapshot *snapshot_new(struct gateway *g, struct config *c, struct err *e
         snapshot_put(s);
         return NULL;
     }
+    if (c->tls_cert_file.n &&
+        !(s->tls_listen = tls_server_new(c->tls_cert_file.p, c->tls_key_file.p, e))) {
+        snapshot_put(s);
+        return NULL;
+    }
     s->texts = texts_new(s, g->version);
     s->states = arena_zalloc(&s->arena, MAX(c->deployment_count, 1u) * sizeof(void *));
     for (uint32_t i = 0; i < c->deployment_count; i++)
@@ -70,6 +75,7 @@ void snapshot_put(struct snapshot *s)
         return;
     tls_client_free(s->tls_verified);
     tls_client_free(s->tls_unverified);
+    tls_server_free(s->tls_listen); /* connections that use it hold what they need */
     arena_fini(&s->arena);
     config_put(s->config);
     mem_free(s);
@@ -77,13 +83,22 @@ void snapshot_put(struct snapshot *s)
 
 /* ---- a worker's ---- */
 
+static void put_later(void *arg)
+{
+    snapshot_put(arg);
+}
+
+/* Freeing a large configuration and its certificates takes milliseconds: the control thread's. */
 static void retire(void *owner, void *p)
 {
     struct worker_snapshot *ws = p;
-    (void)owner;
+    struct worker *w = owner;
     http_client_free(ws->client);
     hedge_clocks_free(ws->hedges);
-    snapshot_put(ws->shared);
+    if (w->stopping)
+        snapshot_put(ws->shared);
+    else
+        loop_call(w->gateway->control, put_later, ws->shared);
     mem_free(ws);
 }
 
@@ -92,6 +107,32 @@ static void retire_when_unused(struct worker *w, struct worker_snapshot *ws)
 {
     if (ws->requests == 0 && ws != w->snapshot)
         loop_later(w->loop, retire, w, ws);
+}
+
+struct http_limits worker_http_limits(const struct gateway *g, const struct config *c)
+{
+    return (struct http_limits){
+        .max_head_bytes = (size_t)c->max_header_bytes,
+        .max_body_bytes = (size_t)c->max_request_body_bytes,
+        .max_connections = (uint32_t)MAX(c->max_connections / g->worker_count, 1),
+        .head_timeout_ms = c->header_timeout_ms,
+        .body_timeout_ms = c->body_timeout_ms,
+        .idle_timeout_ms = c->idle_timeout_ms,
+        .write_timeout_ms = c->body_timeout_ms,
+    };
+}
+
+/* What of the worker follows the configuration beside its requests. */
+static void follow(struct worker *w, const struct snapshot *s)
+{
+    struct gateway *g = w->gateway;
+    struct http_limits limits = worker_http_limits(g, s->config);
+    http_server_set_limits(w->server, &limits);
+    http_server_set_tls(w->server, s->tls_listen);
+    if (g->log)
+        log_set_text(g->log, w->index, s->config->log_format == LOG_FORMAT_TEXT);
+    if (w->index == 0)
+        metrics_expect(g->metrics, s->config);
 }
 
 void worker_use_snapshot(struct worker *w, struct snapshot *s)
@@ -110,8 +151,10 @@ void worker_use_snapshot(struct worker *w, struct snapshot *s)
                                  MAX(s->config->target_count, 1u));
     ws->hedges = hedge_clocks_new(s->config->group_count);
     w->snapshot = ws;
-    if (old)
-        retire_when_unused(w, old);
+    if (!old)
+        return;
+    follow(w, s);
+    retire_when_unused(w, old);
 }
 
 struct worker_snapshot *worker_snapshot_get(struct worker *w)

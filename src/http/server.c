@@ -388,6 +388,12 @@ static void conn_timeout(struct timer *t)
 
 /* ---- accepting ---- */
 
+/* Head, body, and a read's worth of framing, which does not stay: bodies are unpacked in place. */
+static size_t input_max(const struct http_server *s)
+{
+    return s->limits.max_head_bytes + s->limits.max_body_bytes + BUF_BLOCK_BYTES;
+}
+
 static void conn_open(struct http_server *s, struct listener *l, int fd,
                       const struct sock_addr *peer)
 {
@@ -404,9 +410,7 @@ static void conn_open(struct http_server *s, struct listener *l, int fd,
         .link = &s->open,
         .writable = true,
     };
-    /* Head, body, and a read's worth of framing, which does not stay: bodies are unpacked in place. */
-    buf_init(&c->in, s->limits.max_head_bytes + s->limits.max_body_bytes + BUF_BLOCK_BYTES,
-             &s->blocks);
+    buf_init(&c->in, input_max(s), &s->blocks);
     buf_init(&c->out, 0, &s->blocks);
     sock_addr_host(peer, c->client, sizeof c->client);
     if (l->tls)
@@ -546,6 +550,25 @@ static void stop_listening(struct http_server *s)
         close(fd);
         loop_later(s->loop, listener_release, s, l);
     }
+}
+
+void http_server_retire(struct http_server *s)
+{
+    s->retiring = true;
+    stop_listening(s);
+}
+
+void http_server_set_limits(struct http_server *s, const struct http_limits *limits)
+{
+    s->limits = *limits;
+    for (struct http_conn *c = s->open; c; c = c->next)
+        c->in.max = input_max(s);
+}
+
+void http_server_set_tls(struct http_server *s, struct tls_server *tls)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        l->tls = tls;
 }
 
 static void close_idle(struct http_server *s)

@@ -67,6 +67,13 @@ MUST_USE bool http_server_listen(struct http_server *s, int listener, struct tls
 void http_server_drain(struct http_server *s);
 /* For weir mock's faults: the ports stay bound, but nothing listens, so connections are refused; idle ones are closed. False takes it back. TCP only. */
 void http_server_refuse(struct http_server *s, bool refuse);
+/* Stops accepting as the above, but closes no idle connection: what a client sends on it next is answered, with "Connection: close". For
+ * a process whose listening sockets live on in another one; http_server_drain later closes what is still idle. */
+void http_server_retire(struct http_server *s);
+/* From now on; connections that are open included. */
+void http_server_set_limits(struct http_server *s, const struct http_limits *limits);
+/* What connections accepted from now on speak; `tls` (borrowed) may be NULL. */
+void http_server_set_tls(struct http_server *s, struct tls_server *tls);
 uint32_t http_server_open(const struct http_server *s);
 struct pool *
 http_server_blocks(struct http_server *s); /* of BUF_BLOCK_BYTES; shared by all of this loop */

@@ -172,7 +172,7 @@ static void begin(struct http_conn *c, int status, struct str content_type, stru
     c->owed = length >= 0 ? (uint64_t)length : 0;
     c->close_delimited = length < 0 && c->old_client && !bodyless;
     c->chunked_out = length < 0 && !c->old_client && !bodyless;
-    if (c->close_delimited || c->server->draining || said_all)
+    if (c->close_delimited || c->server->draining || c->server->retiring || said_all)
         c->keep_alive = false;
     char *start = buf_room(&c->out, content_type.n + headers.n + 256), *at = start;
     ENSURE(start);

@@ -72,7 +72,8 @@ struct http_server {
     struct http_conn *open;
     struct listener *listeners;
     struct timer accept_again; /* after the process ran out of descriptors */
-    bool draining;
+    bool draining;             /* idle connections are closed */
+    bool retiring;             /* each connection closes behind its next answer */
     uint64_t date_second;
     uint64_t warned_ns; /* when it was last said that accepting fails */
     char date[32];      /* "Tue, 24 Nov 2026 01:49:00 GMT" */

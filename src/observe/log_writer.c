@@ -359,6 +359,12 @@ bool log_put(struct log_writer *w, int ring, const struct record *r)
     return kept;
 }
 
+void log_set_text(struct log_writer *w, int ring, bool text)
+{
+    ENSURE((uint32_t)ring < w->rings.count);
+    w->rings.rings[ring].write_line = text ? record_write_text : record_write;
+}
+
 void log_reopen(struct log_writer *w)
 {
     STORE(w->reopen, true);

@@ -29,6 +29,8 @@ struct log_writer *log_open(const struct log_options *o, struct err *e);
  * dropped (and counted). After true the record will be in the log even if the process is killed
  * at once. */
 bool log_put(struct log_writer *w, int ring, const struct record *r);
+/* From now on the ring's records are written as text, or as JSON. [that ring's worker] */
+void log_set_text(struct log_writer *w, int ring, bool text);
 /* Asks for the file to be opened anew (SIGUSR1). [any thread, signal handlers] */
 void log_reopen(struct log_writer *w);
 /* Waits until all that was put before the call is in the file or `timeout_ms` passed. [any

@@ -579,9 +579,14 @@ struct metrics *metrics_new(int workers, const struct config *c)
                               sizeof(char *));
         arena_init(&s->labels, NULL, 0);
     }
+    metrics_expect(m, c);
+    return m;
+}
+
+void metrics_expect(struct metrics *m, const struct config *c)
+{
     for (uint32_t i = 0; i < c->deployment_count; i++)
         add_expected_cells(m, &m->shards[0], &c->deployments[i]);
-    return m;
 }
 
 static void shard_free(const struct metrics *m, struct shard *s)

@@ -82,6 +82,13 @@ struct metrics_key {
     uint64_t reset_microhours;            /* until the budget starts again */
 };
 
+/* How reloading the configuration went. [control] */
+struct config_reloads {
+    uint64_t successes, failures;
+    bool last_ok; /* true before the first */
+    int64_t last_success_real_us;
+};
+
 struct metrics_process { /* filled by the caller at each scrape */
     unsigned about;      /* METRICS_ bits; 0: those of a gateway */
     double start_time_seconds;
@@ -96,11 +103,14 @@ struct metrics_process { /* filled by the caller at each scrape */
         *deployments; /* one each of `config`; NULL: all there is to know is in the cells */
     const struct metrics_engine *engines;
     uint32_t engine_count;
+    const struct config_reloads *reloads; /* with `config` */
     bool ready;
 };
 
 /* One shard a worker; `c` gives buckets and the series budget. [control] */
 struct metrics *metrics_new(int workers, const struct config *c);
+/* Shows what this configuration makes possible as 0, as metrics_new does. [owner of shard 0] */
+void metrics_expect(struct metrics *m, const struct config *c);
 void metrics_free(struct metrics *m);
 struct metrics_worker *metrics_worker(struct metrics *m, int worker);
 /* Adds a record to a worker's shard. [that worker] */

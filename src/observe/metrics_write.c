@@ -438,6 +438,19 @@ static uint64_t config_loaded_us(const struct scrape *s)
 {
     return s->process->config ? (uint64_t)MAX(s->process->config->loaded_real_us, 0) : 0;
 }
+static const struct config_reloads *reloads_of(const struct scrape *s)
+{
+    static const struct config_reloads none = {.last_ok = true};
+    return s->process->reloads ? s->process->reloads : &none;
+}
+static uint64_t config_last_ok(const struct scrape *s)
+{
+    return reloads_of(s)->last_ok;
+}
+static uint64_t config_last_success_us(const struct scrape *s)
+{
+    return (uint64_t)MAX(reloads_of(s)->last_success_real_us, 0);
+}
 static uint64_t start_time_us(const struct scrape *s)
 {
     return (uint64_t)(MAX(s->process->start_time_seconds, 0.0) * 1e6);
@@ -473,6 +486,12 @@ static void errors(struct scrape *s, const struct family *f)
             s, f, STR_NONE,
             arena_printf(&s->texts, "error=\"%s\"", error_info((enum error_code)code)->name), sum);
     }
+}
+
+static void config_reloads(struct scrape *s, const struct family *f)
+{
+    scrape_sample(s, f, STR_NONE, STR("result=\"success\""), reloads_of(s)->successes);
+    scrape_sample(s, f, STR_NONE, STR("result=\"failure\""), reloads_of(s)->failures);
 }
 
 /* The two are read one after the other: the number of idle ones can be newer, and larger, than

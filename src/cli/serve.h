@@ -1,0 +1,12 @@
+/* serve.h -- the parts of `weir serve`: cmd_serve.c (what is run), serve_signals.c (until the end), serve_dry_run.c. [control] */
+#pragma once
+
+#include "cli/command.h"
+#include "gateway/handover.h"
+
+/* Blocks the signals that serve_until_end takes, before any thread starts, so that all of them arrive there; a signalfd. */
+int serve_block_signals(void);
+/* Runs the control thread's loop: signals, and the two sides of a handover. Returns an exit status. */
+int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover, struct err *e);
+/* Shows what `c` changes: in the weir that listens where it says, or else against the defaults. Returns an exit status. */
+int serve_dry_run(const struct config *c, const char *name, bool as_json);
