@@ -359,7 +359,8 @@ bool model_entry_is_secret(const struct yaml_node *n)
     const struct directive *d = directive_find(directive_section("litellm_params"), n->key);
     if (d)
         return d->type == D_SECRET;
-    if (str_eq(n->key, STR("key")) || str_ends(n->key, STR("_key")) || str_ends(n->key, STR("_token")))
+    if (str_eq(n->key, STR("key")) || str_ends(n->key, STR("_key")) ||
+        str_ends(n->key, STR("_token")))
         return true;
     for (size_t i = 0; i < COUNT(words); i++)
         if (str_contains(n->key, str_from(words[i])))

@@ -85,7 +85,7 @@ static bool write_workers(struct buf *out, struct worker *w)
 }
 
 /* The configuration in force is good whatever the newest reload found, so that does not change the status. */
-static bool write_config_state(struct buf *out, struct worker *w)
+static bool write_config(struct buf *out, struct worker *w)
 {
     char when[CLOCK_RFC3339_BYTES];
     bool failed = w->config_problem != NULL;
@@ -94,7 +94,7 @@ static bool write_config_state(struct buf *out, struct worker *w)
                       failed ? "failed" : "loaded", (int)sizeof when, when) &&
            (failed ? json_write_string(out, str_from(w->config_problem))
                    : buf_printf(out, "null")) &&
-           buf_printf(out, "}");
+           buf_append_str(out, STR("}"));
 }
 
 /* Each writes a JSON value; called by any worker. */
@@ -109,7 +109,7 @@ static const struct {
     {"success_callbacks", write_callbacks},
     {"use_aiohttp_transport", write_aiohttp},
     {"workers", write_workers},
-    {"config", write_config_state},
+    {"config", write_config},
 };
 
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q)
