@@ -207,10 +207,8 @@ static bool count_token(struct request *r, const struct json_found *seen)
         return false;
     r->token_events++;
     r->last_token_ns = loop_now_ns(r->worker->loop);
-    if (!r->first_token_ns) {
+    if (!r->first_token_ns)
         r->first_token_ns = clock_mono_ns();
-        attempt_first_token(r->attempt);
-    }
     return true;
 }
 
@@ -230,6 +228,9 @@ bool answer_look_event(struct request *r, struct str data)
     take_finish(r, seen, data);
     take_error(r, seen, data);
     bool token = count_token(r, seen);
+    /* The first event may be the role alone; the second one is progress, also where it brings what weir does not know as a token. */
+    if (token || r->data_events++ > 0)
+        attempt_first_token(r->attempt);
     if (!r->added_usage || seen[SEE_USAGE].kind != JSON_OBJECT)
         return false;
     /* "choices": [] as OpenAI has it; LiteLLM sends an empty delta behind the one that finished. */

@@ -316,7 +316,7 @@ struct request {
     uint64_t relayed_bytes;
     bool saw_done, saw_error, saw_finish, paused, ends_by_close;
     uint64_t first_token_ns, last_token_ns;
-    uint64_t token_events, content_bytes;
+    uint64_t data_events, token_events, content_bytes;
     struct sse_scan sse;
     bool answer_is_json, answer_is_no_json;
     struct answer_look *look; /* plain answers: the scanner; from worker.looks */

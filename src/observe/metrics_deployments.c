@@ -173,7 +173,8 @@ void scrape_each_key(struct scrape *s, const struct family *f)
     for (uint32_t i = 0; i < p->key_count; i++) {
         struct str values[VALUE_COUNT] = {
             [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
-        rows[count++] = (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+        rows[count++] =
+            (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
     }
     if (count > 1)
         qsort(rows, count, sizeof *rows, scrape_compare_labels);

@@ -61,9 +61,9 @@ def test_a_bad_configuration_is_told_with_its_place(tmp_path, text, place, hint)
 
 
 def test_what_is_not_built_yet_is_named(weir, mock):
-    w = weir(config(model("sim-fast", mock.base), litellm_settings={"cache": True}, nonsense={"a": 1}))
+    w = weir(config(model("sim-fast", mock.base), litellm_settings={"guardrails": []}, nonsense={"a": 1}))
     said = w.said()
-    assert "cache" in said and "nonsense" in said and re.search(r"config\.yaml:\d+:\d+", said)
+    assert "guardrails" in said and "nonsense" in said and re.search(r"config\.yaml:\d+:\d+", said)
 
 
 def test_check_and_the_shipped_examples(tmp_path):
