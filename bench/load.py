@@ -67,6 +67,9 @@ class Requests:
             headers["x-mock-delay-ms"] = self.delay_ms
         env = {**os.environ, "BENCH_BODY": str(self.body_path),
                "BENCH_HEADERS": "".join(f"{k}: {v}\n" for k, v in headers.items())}
+        return self.wrk(peer, seconds, env)
+
+    def wrk(self, peer, seconds, env):
         argv = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "30s", "-s",
                 str(HERE / "wrk.lua"), f"http://127.0.0.1:{peer.port}{CHAT}"]
         out, err = _generate(argv, env, seconds + 60)
