@@ -38,6 +38,7 @@ KEY = "sk-bench-features-0123456789"
 PLACE = "@NUMBER@"  # becomes a running number of ten digits
 MOCK_HEADERS = {"x-mock-body-bytes": "1024", "x-mock-tokens": str(TOKENS)}
 BAR, BASE_BAR = 1.10, 1.03
+TRIES, SLOWEST_PER_S = 5, 1000  # slower than that others have the cores, and start-up counts
 
 
 # ---- what is compared: a table ----
@@ -90,15 +91,14 @@ class Feature:
         return self.name == self.against
 
 
-WITH_KEY = {"authorization": f"Bearer {KEY}"}
 CACHE = {"litellm_settings": {"cache": True, "cache_params": {"ttl": 600}}}
 FEATURES = [
-    Feature("plain", "no key, one deployment, equal bodies"),
+    Feature("plain", "no master key, one deployment, equal bodies"),
     Feature("plain-distinct", "the same, each body another", distinct=True, instead="plain"),
-    Feature("key", "a virtual key", keyed(), WITH_KEY),
+    Feature("key", "a virtual key", keyed()),
     Feature("key-limits", "a virtual key with rpm, tpm, parallel requests and a budget",
             keyed(rpm_limit=10**9, tpm_limit=10**9, max_parallel_requests=100_000, max_budget=1e6,
-                  budget_duration="30d"), WITH_KEY),
+                  budget_duration="30d")),
     Feature("retries", "a group of three, fallbacks of all kinds, both policies, cooldowns", RETRIES),
     Feature("least-busy", "a group of three, least-busy", strategy("least-busy")),
     Feature("latency", "a group of three, latency-based-routing", strategy("latency-based-routing")),
@@ -148,6 +148,8 @@ class Variant(Weir):
 
 # ---- loads ----
 
+LOADS = [("requests", False), ("streams", True)]
+
 def body_of(feature, stream):
     """1 KB with the model behind the messages; distinct ones differ at the front of the prompt."""
     text = load.chat_body(BODY_BYTES).decode()
@@ -179,17 +181,16 @@ class Numbered(load.Requests):
 
 
 def headers_of(feature):
-    return {"content-type": "application/json", **MOCK_HEADERS, **feature.headers}
+    """All send a key: without a master key it is only hashed for the record, which is the plain relay's work."""
+    return {"content-type": "application/json", "authorization": f"Bearer {KEY}", **MOCK_HEADERS, **feature.headers}
 
 
-LOADS = [("requests", False), ("streams", True)]
 
 
 # ---- CPU time ----
 
-def check_cache(peer, feature, before, requests):
-    """The share of a run that the cache served is all or nothing: else something else was measured."""
-    hits = cache_hits(peer) - before
+def check_cache(feature, hits, requests):
+    """The cache serves all of a run or nothing: else something else was measured."""
     wanted = feature.name == "cache-hit"
     if (hits > requests / 100) != wanted or (wanted and hits < 0.99 * requests):
         raise machine.BenchError(f"{feature.name}: {hits:.0f} of {requests} requests were hits")
@@ -241,13 +242,22 @@ class Cpu:
 
     def one(self, peer, feature, stream):
         generator = Numbered(self.options, feature, stream)
-        generator.run(peer, 1)
-        before = cache_hits(peer) if "cache" in feature.name else 0
-        result = generator.measured(peer, self.options.seconds)
-        if "cache" in feature.name:
-            check_cache(peer, feature, before, result["requests"])
-        self.foreign.append(result["foreign_share"])
-        return result["cpu_us_per_request"]
+        problem = None
+        for _ in range(TRIES):
+            try:
+                generator.run(peer, 1)
+                before = cache_hits(peer) if "cache" in feature.name else 0
+                result = generator.measured(peer, self.options.seconds)
+                if result["requests_per_s"] < SLOWEST_PER_S:
+                    raise machine.BenchError(f"{feature.name}: {result['requests_per_s']:.0f} requests/s: "
+                                             "other programs have the cores")
+                if "cache" in feature.name:
+                    check_cache(feature, cache_hits(peer) - before, result["requests"])
+                self.foreign.append(result["foreign_share"])
+                return result["cpu_us_per_request"]
+            except machine.BenchError as e:
+                problem = e
+        raise problem
 
 
 def started(options, mock, stack):

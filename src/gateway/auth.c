@@ -104,7 +104,7 @@ enum error_code auth_check(struct worker *w, const struct config *c, const struc
         entry = cached(w, key);
     if (entry)
         memcpy(out->hash_hex, entry->hash_hex, KEY_HASH_BYTES);
-    else
+    else if (out->hashed)
         key_sha256(key, out->hash_hex);
     if (out->is_master)
         return ERR_NONE;

@@ -24,7 +24,7 @@ static void run_job(void *arg)
 
 static void set_caller(struct control_job *j, struct worker *w, const struct h1_head *h)
 {
-    struct caller who;
+    struct caller who = {0};
     if (j->row->key == KEY_NO)
         return;
     (void)auth_check(w, worker_config(w), h, &who); /* it passed before it came here */
