@@ -53,6 +53,7 @@ bench: deps release ## weir against nginx, HAProxy, DuckDB and others; results i
 	python3 bench/run.py
 	python3 bench/reading.py --week --write
 	python3 bench/follow.py
+	python3 bench/features.py --write
 
 interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
 	scripts/dev/interop

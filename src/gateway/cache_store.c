@@ -18,7 +18,7 @@ enum {
     TRIES = 64,          /* for a lock: about a microsecond */
     LOOKS_MAX = 1024,    /* entries the hand passes in one store */
     SPARES_MAX = 64,     /* of those, spared because they were asked for */
-    BUCKET_BYTES = 2048, /* of entries, about; so buckets are short */
+    BUCKET_BYTES = 512,  /* of entries, about; so a miss seldom reads one: they are far away */
     GATHER_SHARE = 4,    /* a quarter of all bytes is for answers still arriving */
 };
 
