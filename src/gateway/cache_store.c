@@ -15,11 +15,11 @@
 
 enum {
     SHARDS_MAX = 16,
-    TRIES = 64,          /* for a lock: about a microsecond */
-    LOOKS_MAX = 1024,    /* entries the hand passes in one store */
-    SPARES_MAX = 64,     /* of those, spared because they were asked for */
-    BUCKET_BYTES = 512,  /* of entries, about; so a miss seldom reads one: they are far away */
-    GATHER_SHARE = 4,    /* a quarter of all bytes is for answers still arriving */
+    TRIES = 64,         /* for a lock: about a microsecond */
+    LOOKS_MAX = 1024,   /* entries the hand passes in one store */
+    SPARES_MAX = 64,    /* of those, spared because they were asked for */
+    BUCKET_BYTES = 512, /* of entries, about; so a miss seldom reads one: they are far away */
+    GATHER_SHARE = 4,   /* a quarter of all bytes is for answers still arriving */
 };
 
 struct cache_shard {
