@@ -47,11 +47,20 @@ static const struct {
     {STR("exceeds the available context size"), FAILURE_CONTEXT_WINDOW},
     {STR("prompt is too long"), FAILURE_CONTEXT_WINDOW},
     {STR("input is too long"), FAILURE_CONTEXT_WINDOW},
+    {STR("prompt too long"), FAILURE_CONTEXT_WINDOW},
+    {STR("maximum prompt length"), FAILURE_CONTEXT_WINDOW},
+    {STR("maximum context limit"), FAILURE_CONTEXT_WINDOW},
+    {STR("exceed context limit"), FAILURE_CONTEXT_WINDOW},
+    {STR("exceeds the context length"), FAILURE_CONTEXT_WINDOW},
+    {STR("longer than the model's context length"), FAILURE_CONTEXT_WINDOW},
+    {STR("input tokens exceed the configured limit"), FAILURE_CONTEXT_WINDOW},
     {STR("input token count exceeds"), FAILURE_CONTEXT_WINDOW},
+    {STR("exceeds the maximum number of tokens allowed"), FAILURE_CONTEXT_WINDOW},
     {STR("reduce the length of the messages"), FAILURE_CONTEXT_WINDOW},
     {STR("content_policy_violation"), FAILURE_CONTENT_POLICY},
     {STR("content_filter"), FAILURE_CONTENT_POLICY},
     {STR("content management policy"), FAILURE_CONTENT_POLICY},
+    {STR("content filtering policy"), FAILURE_CONTENT_POLICY},
     {STR("responsibleaipolicyviolation"), FAILURE_CONTENT_POLICY},
     {STR("flagged as potentially violating"), FAILURE_CONTENT_POLICY},
     {STR("your request was rejected as a result of our safety system"), FAILURE_CONTENT_POLICY},
@@ -206,12 +215,13 @@ static void push_fallbacks(struct request *r, enum failure_class class)
         r->fallback_lists[r->fallback_depth++] = (struct fallback_list){row, 0};
 }
 
+/* A name that nobody knows leads to a copy of its default's group: the deployments tell that it is the same. */
 static bool was_used(const struct request *r, const struct model_group *g)
 {
     for (int i = 0; i < r->used_group_count; i++)
-        if (r->used_groups[i] == g)
+        if (r->used_groups[i]->deployments == g->deployments)
             return true;
-    return g == r->group;
+    return g->deployments == r->group->deployments;
 }
 
 /* The next model to try, depth first; NULL: none is left. */
@@ -252,13 +262,17 @@ bool again_elsewhere(struct request *r, enum failure_class class)
 
 /* ---- the plan ---- */
 
+void again_note(struct request *r, const struct attempt *failed)
+{
+    if (!has_failed_here(r, failed->deployment) && r->tried_count < (int)COUNT(r->tried))
+        r->tried[r->tried_count++] = failed->deployment->id;
+    r->last_retry_after_ms = failed->retry_after_ms;
+}
+
 bool again_plan(struct request *r, const struct attempt *failed, const struct failure *f)
 {
     if (r->worker->stopping)
         return false;
-    if (!has_failed_here(r, failed->deployment) && r->tried_count < (int)COUNT(r->tried))
-        r->tried[r->tried_count++] = failed->deployment->id;
-    r->last_retry_after_ms = failed->retry_after_ms;
     if (may_retry(r, failed, f)) {
         r->retries++;
         return true;
@@ -281,7 +295,7 @@ uint64_t again_wait_ns(struct request *r)
 void again_go(struct request *r)
 {
     ENSURE(!http_began(r->conn) && !r->recorded && r->http);
-    relay_reset(r);
+    timer_clear(r->worker->loop, &r->timer); /* a hedge's, that was not due yet */
     r->attempt = NULL;
     r->step = STEP_ROUTE;
     request_run(r);

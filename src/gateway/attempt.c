@@ -21,10 +21,11 @@ static bool is_live(const struct attempt *a)
     return a && a->phase != ATTEMPT_NONE;
 }
 
-/* Is it (still) the one that relay.c carries over? What relay.c is given may end it. */
-static bool is_won(const struct attempt *a)
+/* Is it (still) the one that relay.c carries over? What relay.c is given may end it, and the request, whose arena may be the attempt's memory: then
+ * only `r` is still there, to the end of the loop's pass. */
+static bool is_won(const struct request *r, const struct attempt *a)
 {
-    return a->request->attempt == a && a->phase == ATTEMPT_WON;
+    return !r->recorded && r->attempt == a && a->phase == ATTEMPT_WON;
 }
 
 static struct attempt *other_than(struct request *r, const struct attempt *a)
@@ -51,6 +52,7 @@ void attempt_start(struct attempt *a)
     a->timer.on_fire = no_token_in_time;
     __atomic_add_fetch(&a->state->in_flight, 1, __ATOMIC_RELAXED);
     r->record.attempts = MAX(r->record.attempts, 0) + 1;
+    a->number = r->record.attempts;
     http_send(r->snapshot->client, &a->exchange);
 }
 
@@ -62,7 +64,7 @@ static void stop(struct attempt *a)
     http_cancel(r->snapshot->client, &a->exchange);
     if (a->phase > ATTEMPT_CHOSEN)
         __atomic_sub_fetch(&a->state->in_flight, 1, __ATOMIC_RELAXED);
-    bool reached = a->exchange.sent_ns > 0;
+    bool reached = a->exchange.sent_ns || a->exchange.head_ns; /* some answer before all is sent */
     r->reached_upstream |= reached;
     deployment_settle(r, &a->ticket, reached, a->phase == ATTEMPT_WON);
     if (a->half_open && !a->judged)
@@ -116,8 +118,12 @@ static void win(struct attempt *a)
     if (other)
         attempt_drop(other);
     a->phase = ATTEMPT_WON;
-    if (a->status < 300 && !a->judged)
+    if (!a->is_events) /* asked for as a stream, but it is none: silence is all that is timed now */
+        timer_clear(r->worker->loop, &a->timer);
+    if (a->status < 300 && !a->judged) {
         fleet_alive(a->state);
+        a->half_open = false; /* a trial that comes later is not this one's to end */
+    }
     route_take(r, a);
     relay_head(r);
 }
@@ -130,7 +136,7 @@ static void win_with(struct attempt *a, struct str piece)
     win(a);
     if (held.n)
         relay_body(r, held);
-    if (piece.n && is_won(a))
+    if (piece.n && is_won(r, a))
         relay_body(r, piece);
 }
 
@@ -152,15 +158,18 @@ bool attempt_refused(struct attempt *a, const struct failure *f)
 {
     struct request *r = a->request;
     struct attempt *other = other_than(r, a);
-    bool began = http_began(r->conn);
     judge(a, f);
-    if (began || (!other && !again_plan(r, a, f)))
+    if (http_began(r->conn))
+        return false;
+    again_note(r, a);
+    if (!other && !again_plan(r, a, f))
         return false;
     finish_attempt(a, f);
     stop(a);
     buf_fini(&a->held);
+    relay_reset(r);
     if (other)
-        r->attempt = other; /* the hedge goes on alone */
+        route_take(r, other); /* goes on alone */
     else
         again_go(r);
     return true;
@@ -186,13 +195,14 @@ void attempt_failed(struct attempt *a, enum error_code code, struct str detail)
 /* An error's body is here, or as much of it as is kept and a piece more. */
 static void refused(struct attempt *a, struct str rest, bool complete)
 {
+    struct request *r = a->request;
     struct failure f = {.code = ERR_UPSTREAM_ERROR};
     f.class = failure_classify(f.code, a->status, buf_str(&a->held));
     if (attempt_refused(a, &f))
         return;
     win_with(a, rest);
-    if (complete && is_won(a))
-        relay_done(a->request);
+    if (complete && is_won(r, a))
+        relay_done(r);
 }
 
 /* ---- a stream's first event ---- */
@@ -257,6 +267,7 @@ static void stream_began(struct attempt *a, struct str piece)
 
 static void stream_ended_early(struct attempt *a)
 {
+    struct request *r = a->request;
     struct failure f = {0};
     struct str held = buf_str(&a->held);
     if (!answer_is_event(
@@ -266,8 +277,8 @@ static void stream_ended_early(struct attempt *a)
         fail(a, &f);
     } else {
         win_with(a, STR_NONE);
-        if (is_won(a))
-            relay_done(a->request);
+        if (is_won(r, a))
+            relay_done(r);
     }
 }
 
@@ -334,6 +345,7 @@ static void on_body(struct http_exchange *x, struct str piece)
 static void on_done(struct http_exchange *x)
 {
     struct attempt *a = CONTAINER(x, struct attempt, exchange);
+    timer_clear(a->request->worker->loop, &a->timer); /* it has ended without a token: no fault */
     if (a->phase == ATTEMPT_WON)
         relay_done(a->request);
     else if (a->phase == ATTEMPT_STREAM)

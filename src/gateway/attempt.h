@@ -25,8 +25,10 @@ struct attempt {
     enum attempt_phase phase;
     bool half_open; /* it is the one request that tries a deployment that rested */
     bool is_hedge;
-    bool judged; /* the fleet was told how it ended */
-    bool rested; /* ... and sent the deployment to rest */
+    bool judged;              /* the fleet was told how it ended */
+    bool rested;              /* ... and sent the deployment to rest */
+    int64_t number;           /* among its request's: 1, 2, ... */
+    struct str fallback_from; /* the group that failed before its own, or empty */
     const struct deployment *deployment;
     struct deployment_state *state;
     const struct price *price; /* the deployment's, or for a wildcard that of the model meant */
@@ -75,7 +77,9 @@ void attempt_fini(struct attempt *a);
 enum failure_class failure_classify(enum error_code code, int status, struct str body);
 /* Retry-After in ms from retry-after-ms, seconds, or a date (RFC 9110 §10.2.3); -1: none that makes sense. [any] */
 int64_t retry_after_ms(const struct h1_head *h, int64_t now_real_us);
-/* Plans what follows a failed attempt: true, and the request will go on by itself; false: that was all. */
+/* Remembers that the attempt's deployment failed the request, and when the provider said to come again. */
+void again_note(struct request *r, const struct attempt *failed);
+/* Plans what follows a failed attempt, which was noted: true, and the request will go on by itself; false: that was all. */
 bool again_plan(struct request *r, const struct attempt *failed, const struct failure *f);
 /* Does as planned: back to the step `route`. */
 void again_go(struct request *r);
@@ -90,5 +94,5 @@ struct hedge_clock *hedge_clocks_new(uint32_t groups);
 void hedge_clocks_free(struct hedge_clock *h);
 /* A request's first attempt was sent: sets the timer, if this request may be hedged. */
 void hedge_arm(struct request *r);
-/* Its first token (or answer) came after so many µs. */
+/* Its first token (or answer) came so many µs after its first attempt began. */
 void hedge_measure(struct request *r, int64_t us);

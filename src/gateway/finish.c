@@ -8,16 +8,22 @@
 
 #define ATTEMPT_ERROR_BYTES 512
 
+/* When the upstream had the request; of one that answered before all of it was out: when the first of it was. */
+static uint64_t sent_ns_of(const struct http_exchange *x)
+{
+    return x->sent_ns || !x->head_ns ? x->sent_ns : x->connected_ns;
+}
+
 static void measure_times(struct request *r)
 {
     struct record *rec = &r->record;
     const struct http_exchange *x = r->attempt ? &r->attempt->exchange : NULL;
-    uint64_t now_ns = clock_mono_ns();
+    uint64_t now_ns = clock_mono_ns(), sent_ns = x ? sent_ns_of(x) : 0;
     rec->latency_us = us_between(r->arrived_ns, now_ns);
-    if (x && x->sent_ns) {
+    if (sent_ns) {
         uint64_t end_ns = x->last_ns && r->error == ERR_NONE ? x->last_ns : now_ns;
-        rec->queue_us = us_between(r->arrived_ns, x->sent_ns);
-        rec->upstream_us = us_between(x->sent_ns, end_ns);
+        rec->queue_us = us_between(r->arrived_ns, sent_ns);
+        rec->upstream_us = us_between(sent_ns, end_ns);
     }
     rec->overhead_us = MAX(rec->latency_us - MAX(rec->upstream_us, 0), 0);
     if (r->counted_stream && r->first_token_ns) {
@@ -137,6 +143,9 @@ static void tell_fleet(struct request *r)
             us_between(a->chosen_ns, a->exchange.last_ns) / MAX(rec->completion_tokens, (int64_t)1);
     fleet_succeeded(a->state, r->counted_stream ? first_us : -1, token_us,
                     loop_now_ns(r->worker->loop));
+    /* The rival's time alone would say that the group is fast, just because its slow answers were given up on. */
+    if (a->is_hedge)
+        first_us += us_between(r->first_attempt.chosen_ns, a->chosen_ns);
     hedge_measure(r, first_us);
 }
 
@@ -155,8 +164,7 @@ void finish_attempt(const struct attempt *a, const struct failure *f)
     struct request *r = a->request;
     const struct record *whole = &r->record;
     const struct deployment *d = a->deployment;
-    const struct http_exchange *x = &a->exchange;
-    uint64_t now_ns = clock_mono_ns();
+    uint64_t now_ns = clock_mono_ns(), sent_ns = sent_ns_of(&a->exchange);
     bool cancelled = f->code == ERR_HEDGE_LOST || f->code == ERR_CLIENT_GONE;
     struct record rec;
     record_init(&rec);
@@ -176,13 +184,13 @@ void finish_attempt(const struct attempt *a, const struct failure *f)
     rec.status = cancelled ? STR("cancelled") : STR("failure");
     rec.http_status = a->status ? a->status : error_info(f->code)->http_status;
     rec.latency_us = us_between(a->chosen_ns, now_ns);
-    if (x->sent_ns) {
-        rec.queue_us = us_between(a->chosen_ns, x->sent_ns);
-        rec.upstream_us = us_between(x->sent_ns, now_ns);
+    if (sent_ns) {
+        rec.queue_us = us_between(a->chosen_ns, sent_ns);
+        rec.upstream_us = us_between(sent_ns, now_ns);
         rec.overhead_us = MAX(rec.latency_us - rec.upstream_us, 0);
     }
-    rec.attempts = whole->attempts;
-    rec.fallback_from = whole->fallback_from;
+    rec.attempts = a->number;
+    rec.fallback_from = a->fallback_from;
     rec.key_alias = whole->key_alias;
     rec.key_hash = whole->key_hash;
     rec.trace_id = whole->trace_id;

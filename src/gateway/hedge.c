@@ -75,9 +75,12 @@ static int64_t percentile_us(const struct late *l, double percentile)
     return bound_us(BUCKETS - 1);
 }
 
+/* A group of its own (that of an upstream name, or of a name that nobody knows; model_names.c) is no row of config.groups: it shares its model's clock. */
 static struct hedge_clock *clock_of(const struct request *r)
 {
-    return &r->snapshot->hedges[r->group - r->config->groups];
+    const struct model_group *row = map_get(&r->config->group_by_name, r->group->name);
+    ENSURE(row);
+    return &r->snapshot->hedges[row - r->config->groups];
 }
 
 static struct late *late_of(const struct request *r)

@@ -110,6 +110,7 @@ static void make_attempt(struct request *r, struct attempt *a, const struct choi
         .phase = ATTEMPT_CHOSEN,
         .half_open = c->half_open,
         .ticket = place->ticket,
+        .fallback_from = r->record.fallback_from,
         .deployment = d,
         .state = r->snapshot->shared->states[d->id],
         .upstream_model = fill_in(&r->arena, d->upstream_model, r->matched),
