@@ -212,13 +212,14 @@ static enum step_result scan_body(struct request *r)
         return request_error(r, ERR_BAD_JSON, "the request body is not valid JSON: byte %llu: %s",
                              (unsigned long long)scan.offset,
                              scan.bad ? scan.bad : "the text ends early");
-    const struct json_found *model = &r->found[WANT_MODEL], *cache = &r->found[WANT_CACHE];
+    const struct json_found *model = &r->found[WANT_MODEL];
     if (model->count > 1)
         return request_error(r, ERR_BAD_REQUEST, "\"model\" is given %d times; give it once",
                              model->count);
-    if (cache->count > 1)
-        return request_error(r, ERR_BAD_REQUEST, "\"cache\" is given %d times; give it once",
-                             cache->count);
+    for (int i = WANT_FALLBACKS; i <= WANT_CACHE; i++) /* only one of them would be cut out */
+        if (r->found[i].count > 1)
+            return request_error(r, ERR_BAD_REQUEST, "\"%s\" is given %d times; give it once",
+                                 wanted_paths[i], r->found[i].count);
     if (model->kind != JSON_STRING || model->end - model->start <= 2)
         return request_error(
             r, ERR_MODEL_MISSING,
