@@ -253,7 +253,8 @@ static void take_request(struct chains *c, const struct logline *l)
     if (attempts > 1 || f.fell_back)
         log_text_copy(l, LOG_request_id, f.chain.id, sizeof f.chain.id);
     add_chain(c, &f);
-    if (attempts > 0 && f.chain.outcome == LOG_OUTCOME_FAILURE)
+    /* Without a provider it ended between two attempts, or nobody was left to ask: each of its attempts has a line of its own. */
+    if (attempts > 0 && f.chain.outcome == LOG_OUTCOME_FAILURE && l->found & LOG_BIT(provider))
         add_failed_attempt(c, l,
                            upstream_us >= 0 ? upstream_us
                            : attempts == 1  ? MAX(latency_us, 0)

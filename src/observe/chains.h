@@ -6,7 +6,8 @@
  *   LiteLLM: every attempt is a line; those with one trace_id are a chain, provided that at most one of them succeeded, and that
  *     one last. A trace with more is a session: of its requests only the number is known (each success ends one, and so
  *     does the trace itself when its last line failed). Lines from cache, or without a provider, never reached an upstream.
- * A failed attempt is any that failed: attempts' lines, LiteLLM's lines, and the last attempt of a request of weir's that failed.
+ * A failed attempt is any that failed: attempts' lines, LiteLLM's lines, and the last attempt of a request of weir's that failed, where it names a
+ * provider (else it ended in a wait, or nobody was left to ask, and all its attempts have lines).
  * Added time is what passed before the attempt that answered: latency less upstream (weir), from the start of the first to that
  * of the last attempt (LiteLLM).
  *

@@ -16,7 +16,8 @@ C3. A group that is no chain is a session of as many requests as lines succeeded
     count as requests and reached; model and provider are the last's.
 C4. A chain reached an upstream with 1 attempt or more. It was needed again with 2 or more, or a fallback.
 C5. Failed attempts: lines of event attempt that failed (time: latency, else upstream), litellm's that failed and reached (latency),
-    and requests of weir's that failed with 1 attempt or more (upstream; else, with 1 attempt, latency). By their own model, provider.
+    and requests of weir's that failed with 1 attempt or more and a provider (upstream; else, with 1 attempt, latency). By their own
+    model, provider.
 C6. Worst: chains of C4's second sort by attempts, latency (both falling), stamp, id.
 
 TRACES
@@ -102,7 +103,7 @@ class Chains:
         to = record.upstream_model if origin == record.model else record.model
         self.chain(attempts, record.outcome, record.model, record.provider, (origin, to) if origin is not None else None,
                    added_us, record.cost_pico or 0, latency_us, record.time_us, record.request_id)
-        if record.outcome == "failure" and attempts:
+        if record.outcome == "failure" and attempts and record.provider is not None:
             self.fail(record, upstream_us if upstream_us is not None else (latency_us or 0) if attempts == 1 else 0)
 
     def call(self, record, traces):
