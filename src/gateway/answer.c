@@ -20,6 +20,7 @@ static const char *const seen_paths[SEE_COUNT] = {
     [SEE_CHOICE] = "choices.0",
     [SEE_DELTA_CONTENT] = "choices.0.delta.content",
     [SEE_DELTA_REASONING] = "choices.0.delta.reasoning_content",
+    [SEE_DELTA_THINKING] = "choices.0.delta.reasoning",
     [SEE_DELTA_TOOLS] = "choices.0.delta.tool_calls",
     [SEE_TEXT] = "choices.0.text",
     [SEE_MESSAGE_CONTENT] = "choices.0.message.content",
@@ -195,10 +196,12 @@ struct str answer_error_text(const struct attempt *a, char *out, size_t room)
 /* Does the event bring a piece of the answer? */
 static bool count_token(struct request *r, const struct json_found *seen)
 {
-    static const enum see texts[] = {SEE_DELTA_CONTENT, SEE_DELTA_REASONING, SEE_TEXT};
+    static const enum see texts[] = {SEE_DELTA_CONTENT, SEE_DELTA_REASONING, SEE_DELTA_THINKING,
+                                     SEE_TEXT};
     bool token = seen[SEE_DELTA_TOOLS].kind == JSON_ARRAY;
     for (size_t i = 0; i < COUNT(texts); i++) {
-        if (!has_text(&seen[texts[i]]))
+        bool twice = texts[i] == SEE_DELTA_THINKING && has_text(&seen[SEE_DELTA_REASONING]);
+        if (!has_text(&seen[texts[i]]) || twice) /* some say it under both names */
             continue;
         token = true;
         r->content_bytes += seen[texts[i]].end - seen[texts[i]].start - 2;

@@ -200,6 +200,7 @@ enum see {
     SEE_CHOICE,
     SEE_DELTA_CONTENT,
     SEE_DELTA_REASONING,
+    SEE_DELTA_THINKING, /* the same, as Ollama, OpenRouter and newer vLLMs call it */
     SEE_DELTA_TOOLS,
     SEE_TEXT,
     SEE_MESSAGE_CONTENT,

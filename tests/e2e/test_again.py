@@ -4,6 +4,7 @@ Every test ends with settled(): nothing is in flight, each attempt that the prov
 """
 import collections
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -89,7 +90,7 @@ def chains(w):
 
 # ---- hedging ----
 
-HEDGE = {"hedge_percentile": 90, "hedge_max_share": 1, "hedge_min_ms": 150, "workers": 1}
+HEDGE = {"hedge_percentile": 90, "hedge_max_share": 1, "hedge_min_ms": 250, "workers": 1}
 
 
 def hedged(provider, more=(), router=None, **weir_settings):
@@ -114,20 +115,20 @@ def test_a_late_first_token_gets_a_rival_that_wins(weir, provider, stream):
     answer = w.chat("m", stream=stream)
     took_s = time.monotonic() - began
     assert answer.status == 200 and answer["x-litellm-model-id"] == "b" and answer.complete
-    assert 0.15 <= took_s < 0.15 + SLACK_S
+    assert 0.25 <= took_s < 0.25 + SLACK_S
     record = settled(w, provider, 21)[-1]
     assert (record["deployment"], record["attempts"], record["status"]) == ("b", 2, "success")
     [lost] = attempts(w)
     assert (lost["deployment"], lost["status"], lost["http_status"], lost["attempts"]) == ("a", "cancelled", 499, 1)
     assert lost["error"]["type"] == "hedge_lost"
-    assert record["latency_ms"] >= 150 and record["upstream_ms"] < record["latency_ms"] - 100  # the rival's alone
+    assert record["latency_ms"] >= 250 and record["upstream_ms"] < record["latency_ms"] - 200  # the rival's alone
     assert provider.stats()["cancelled"] == 1
 
 
 def test_a_rival_that_loses_is_cancelled(weir, provider):
     w = weir(hedged(provider))
     warm(w)
-    provider.fault("a", "delay-ms=500")
+    provider.fault("a", "delay-ms=700")
     provider.fault("b", "hang-head")
     answer = w.chat("m")
     assert answer.status == 200 and answer["x-litellm-model-id"] == "a"
@@ -145,21 +146,32 @@ def test_no_rival_for_what_is_in_time(weir, provider):
 
 
 def test_no_more_rivals_than_their_share(weir, provider):
-    w = weir(hedged(provider, hedge_max_share=0.1))
-    warm(w)
-    provider.fault("a", "delay-ms=300")
+    w = weir(hedged(provider, hedge_max_share=0.05, hedge_percentile=50))
+    warm(w, 40)
+    provider.fault("a", "delay-ms=500")
     for _ in range(20):
         assert w.chat("m").status == 200
-    settled(w, provider, 40)
+    settled(w, provider, 60)
     rivals = provider.counts()["b"]
-    assert 3 <= rivals <= 4, rivals  # of 40 requests a tenth, as they came: the first twenty needed none
+    assert 2 <= rivals <= 3, rivals  # a twentieth of 60
+
+
+def test_answers_of_rivals_do_not_make_a_model_look_fast(weir, provider):
+    """A rival's answer counts from when the first attempt began. So when all answers are slow, soon they are not late any more."""
+    w = weir(hedged(provider))
+    warm(w)
+    provider.fault("a", "delay-ms=700")
+    provider.fault("b", "delay-ms=300")
+    ids = [w.chat("m")["x-litellm-model-id"] for _ in range(5)]
+    assert ids[0] == "b" and ids[4] == "a", ids  # by b after 250 + 300 ms, from which on 700 ms are as usual
+    settled(w, provider, 25)
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_both_fail_and_the_request_goes_on(weir, provider, stream):
     w = weir(hedged(provider, [at(provider.base, "m", "c", order=3)]))
     warm(w, stream=stream)
-    provider.fault("a", "delay-ms=300,status=500")
+    provider.fault("a", "delay-ms=500,status=500")
     provider.fault("b", "status=503")  # fails first, and the first one goes on alone
     answer = w.chat("m", stream=stream)
     assert answer.status == 200 and answer["x-litellm-model-id"] == "c"
@@ -171,11 +183,11 @@ def test_both_fail_and_the_request_goes_on(weir, provider, stream):
 def test_when_both_failed_each_is_waited_for_before_it_is_asked_again(weir, provider):
     w = weir(hedged(provider))
     warm(w)
-    provider.fault("a", "delay-ms=300,status=500", count=1)
+    provider.fault("a", "delay-ms=500,status=500", count=1)
     provider.fault("b", "status=503", count=1)
     began = time.monotonic()
     assert w.chat("m").status == 200
-    assert time.monotonic() - began > 0.8  # 300 ms, then a backoff of at least 500 ms
+    assert time.monotonic() - began >= 1  # 500 ms, then a backoff of at least 500 ms
     settled(w, provider, 21)
 
 
@@ -186,13 +198,13 @@ def test_the_first_one_fails_with_an_error_event_and_its_rival_answers_well(weir
 
     def first(connection, asked):  # pylint: disable=unused-argument
         if late["now"]:
-            time.sleep(0.4)
+            time.sleep(0.5)
             connection.stream({"error": {"message": "a is overloaded", "code": "rate_limit_exceeded"}})
         else:
             connection.stream(*events, "[DONE]")
 
     def rival(connection, asked):  # pylint: disable=unused-argument
-        time.sleep(0.6)
+        time.sleep(0.8)
         connection.stream(*events, "[DONE]")
 
     a, b = upstream(forever(first)), upstream(forever(rival))
@@ -232,7 +244,7 @@ def test_a_client_that_leaves_the_rival_that_is_left(weir, provider):
     """The record tells of the rival: the first one, which failed, has a line of its own."""
     w = weir(hedged(provider))
     warm(w)
-    provider.fault("a", "delay-ms=300,status=500")
+    provider.fault("a", "delay-ms=500,status=500")
     provider.fault("b", "hang-head")
     with w.connect() as raw:
         raw.send(request("POST", "/v1/chat/completions", json.dumps(chat_body("m")).encode()))
@@ -249,7 +261,7 @@ def test_hedging_where_the_name_is_no_models(weir, provider, name):
                     router_settings={**ROUTER, "default_fallbacks": ["m"]}, weir_settings=HEDGE))
     for _ in range(20):
         assert w.chat(name).status == 200
-    provider.fault("shared", "delay-ms=400", count=1)
+    provider.fault("shared", "delay-ms=500", count=1)
     answer = w.chat(name)
     assert answer.status == 200 and answer["x-litellm-model-id"] == "b"
     settled(w, requests=21)
@@ -272,7 +284,7 @@ def test_hedges_give_back_their_places(weir, provider):
     w = weir(config(at(provider.base, "m", "a", order=1, max_parallel_requests=1), at(provider.base, "m", "b", order=2, max_parallel_requests=1),
                     router_settings={**ROUTER, "num_retries": 0}, weir_settings=HEDGE))
     warm(w)
-    provider.fault("a", "delay-ms=250")
+    provider.fault("a", "delay-ms=500")
     for _ in range(6):  # one after another: were a place kept, the next but one would be refused
         assert w.chat("m").status == 200
     settled(w, provider, 26)
@@ -388,6 +400,26 @@ def test_the_first_token_may_be_late_in_coming_only_so_long(weir, provider):
     assert took_s < 0.3 + SLACK_S and (answer.status == 408 or not answer.complete), answer.text
     assert w.chat("slow", stream=True).events[-1] == "[DONE]"
     settled(w, provider, 2)
+
+
+@pytest.mark.parametrize("name", ["content", "reasoning_content", "reasoning"])
+def test_a_thought_is_a_token(weir, upstream, name):
+    """By whatever name providers send it: from then on the first token is not waited for."""
+    def script(connection, asked):  # pylint: disable=unused-argument
+        connection.begin_stream()
+        for _ in range(8):
+            event = delta()
+            event["choices"][0]["delta"] = {name: "hm", "content": "hm" if name == "content" else ""}
+            connection.send_chunk(f"data: {json.dumps(event)}\n\n")
+            time.sleep(0.08)
+        connection.send_chunk(f"data: {json.dumps(delta(None, 'stop'))}\n\ndata: [DONE]\n\n")
+        connection.end_stream()
+
+    w = weir(config(at(upstream(forever(script)).base, "a"), router_settings={"num_retries": 0}, weir_settings={"first_token_timeout_ms": 300}))
+    answer = w.chat("a", stream=True)
+    assert answer.complete and answer.events[-1] == "[DONE]"
+    [record] = settled(w)
+    assert record["status"] == "success" and record["ttft_ms"] < 200 + SLACK_S * 1000 and record["completion_tokens"] == 8
 
 
 def test_a_stream_that_answers_with_json_has_no_first_token_to_wait_for(weir, upstream):
@@ -667,7 +699,7 @@ def test_the_log_tells_the_whole_story(weir, provider):
     assert (second["deployment"], second["http_status"], second["attempts"]) == ("b", 503, 2)
     assert record["latency_ms"] > first["latency_ms"] + second["latency_ms"] and second["upstream_ms"] >= 100
     assert record["upstream_ms"] < 100 + SLACK_S * 1000
-    trace = analyzed(w, "--trace", record["request_id"])
-    assert trace.index("500") < trace.index("503") and all(d in trace for d in "abc"), trace
+    trace = json.loads(analyzed(w, "--trace", record["request_id"], "--format", "json"))
+    assert re.findall(r'"deployment": "([abc])"', json.dumps(trace)) == ["c", "a", "b"], trace  # the request, then what came before its answer
     seen = chains(w)
     assert (seen["attempts"], seen["failed_attempts"]) == (provider.stats()["requests"], 2), seen
