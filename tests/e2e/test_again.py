@@ -3,7 +3,9 @@
 Every test ends with settled(): nothing is in flight, each attempt that the provider saw is in the log once, and /metrics says the same.
 """
 import collections
+import concurrent.futures
 import json
+import random
 import re
 import signal
 import socket
@@ -700,6 +702,59 @@ def test_the_log_tells_the_whole_story(weir, provider):
     assert record["latency_ms"] > first["latency_ms"] + second["latency_ms"] and second["upstream_ms"] >= 100
     assert record["upstream_ms"] < 100 + SLACK_S * 1000
     trace = json.loads(analyzed(w, "--trace", record["request_id"], "--format", "json"))
-    assert re.findall(r'"deployment": "([abc])"', json.dumps(trace)) == ["c", "a", "b"], trace  # the request, then what came before its answer
+    told = re.findall(r'"deployment": "([abc])"', json.dumps(trace))
+    assert sorted(told) == ["a", "b", "c"] and told[-1] == "b", trace  # in the order in which they began
     seen = chains(w)
     assert (seen["attempts"], seen["failed_attempts"]) == (provider.stats()["requests"], 2), seen
+
+
+# ---- all at once ----
+
+FAULTS = ["status=500", "hang-head", "stall-after=0", "error-in-stream=0", "cut-after=3", "delay-ms=60"]
+
+
+def ask_and_perhaps_leave(w, dice):
+    """One request of some kind over a connection of its own; sometimes its client leaves in the middle. True: it was answered."""
+    body = chat_body(dice.choice(["m", "n", "openai/a", "unknown"]), stream=dice.random() < 0.5, **dice.choice([{}, {}, {"num_retries": 3}]))
+    with w.connect() as raw:
+        raw.send(request("POST", "/v1/chat/completions", json.dumps(body).encode(), {"connection": "close"}))
+        if dice.random() < 0.3:
+            time.sleep(dice.random() * 0.3)
+            return False
+        answer = raw.answer("POST")
+        assert answer.status in (200, 408, 429, 500, 502), answer.text
+        return True
+
+
+def test_nothing_is_left_behind_by_a_storm(weir, provider):
+    """Hedges, retries, fallbacks, rests and clients that leave, on all workers at once: afterwards each place is free and each attempt told of once."""
+    for name, fault in zip("abcdef", FAULTS):
+        provider.fault(name, fault, share=0.5)
+    w = weir(config(*[at(provider.base, "m" if n in "abc" else "n", n, max_parallel_requests=4) for n in "abcdef"],
+                    router_settings={"num_retries": 2, "retry_after": 0, "cooldown_time": 0.2, "allowed_fails": 1, "default_fallbacks": ["n"],
+                                     "fallbacks": [{"m": ["n"]}], "timeout": 0.4},
+                    weir_settings={"hedge_percentile": 50, "hedge_max_share": 1, "hedge_min_ms": 20, "silence_timeout_ms": 300,
+                                   "first_token_timeout_ms": 300, "workers": 2}))
+
+    def some(seed):
+        dice = random.Random(seed)
+        for _ in range(25):
+            ask_and_perhaps_leave(w, dice)
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(some, range(8)))
+    records = settled(w, requests=200)
+    kinds = {r["status"] for r in records} | {a["error"]["type"] for a in attempts(w)}
+    assert kinds >= {"success", "cancelled", "hedge_lost", "upstream_timeout"}, kinds
+    stats = wait_for(lambda: (s := provider.stats())["in_flight"] == 0 and s)
+    logged = len(attempts(w)) + sum("deployment" in r for r in records)
+    unsent = sum("upstream_ms" not in r for r in attempts(w) + [r for r in records if "deployment" in r])
+    assert logged - unsent <= stats["requests"] <= logged, (stats, logged, unsent)
+    provider.tell("DELETE", "/mock/fault")
+    time.sleep(0.5)
+    for name in "abcdef":  # by its id: no other one helps out
+        for _ in range(2):
+            wait_for(lambda: w.chat(name).status == 200)  # pylint: disable=cell-var-from-loop
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(lambda _: w.chat(name, {"x-mock-delay-ms": "150"}), range(4)))  # pylint: disable=cell-var-from-loop
+        assert [a.status for a in answers] == [200] * 4, [a.text for a in answers]

@@ -50,111 +50,112 @@ static void kinds_of_failure_by_status(void **state)
 }
 
 /* As the providers word them. */
+static const struct {
+    const char *provider;
+    int status;
+    enum failure_class class;
+    const char *body;
+} worded[] = {
+    {"OpenAI", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens. However, "
+     "your "
+     "messages resulted in 9001 tokens.\",\"type\":\"invalid_request_error\",\"param\":"
+     "\"messages\",\"code\":\"context_length_exceeded\"}}"},
+    {"OpenAI, newer", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"Your input exceeds the context window of this model. Please "
+     "adjust your input and try again.\",\"code\":null}}"},
+    {"OpenAI", 400, FAILURE_CONTENT_POLICY,
+     "{\"error\":{\"code\":\"content_policy_violation\",\"message\":\"Your request was "
+     "rejected "
+     "as a result of our safety system.\",\"type\":\"invalid_request_error\"}}"},
+    {"OpenAI", 400, FAILURE_CONTENT_POLICY,
+     "{\"error\":{\"message\":\"Invalid prompt: your prompt was flagged as potentially "
+     "violating "
+     "our usage policy.\",\"code\":\"invalid_prompt\"}}"},
+    {"OpenAI", 400, FAILURE_BAD_REQUEST,
+     "{\"error\":{\"message\":\"Unrecognized request argument supplied: tempature\",\"type\":"
+     "\"invalid_request_error\",\"code\":null}}"},
+    {"OpenAI", 429, FAILURE_RATE_LIMIT,
+     "{\"error\":{\"message\":\"Request too large ... reduce the length of the messages\","
+     "\"code\":\"rate_limit_exceeded\"}}"},
+    {"Azure", 400, FAILURE_CONTENT_POLICY,
+     "{\"error\":{\"message\":\"The response was filtered due to the prompt triggering Azure "
+     "OpenAI's content management policy.\",\"code\":\"content_filter\",\"status\":400,"
+     "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}"},
+    {"Azure", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"This model's maximum context length is 4096 tokens, however "
+     "you "
+     "requested 4200 tokens\",\"type\":\"invalid_request_error\",\"code\":null}}"},
+    {"Anthropic", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"prompt "
+     "is "
+     "too long: 210000 tokens > 200000 maximum\"}}"},
+    {"Anthropic", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"input "
+     "length and `max_tokens` exceed context limit: 190000 + 20000 > 200000\"}}"},
+    {"Anthropic", 400, FAILURE_CONTENT_POLICY,
+     "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Output "
+     "blocked by content filtering policy\"}}"},
+    {"Anthropic", 529, FAILURE_SERVER,
+     "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}"
+     "}"},
+    {"vLLM", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"object\":\"error\",\"message\":\"This model's maximum context length is 2048 tokens. "
+     "However, you requested 2100 tokens\",\"type\":\"BadRequestError\",\"code\":400}"},
+    {"vLLM", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"The decoder prompt (length 5000) is longer than the maximum "
+     "model "
+     "length of 4096.\",\"type\":\"BadRequestError\",\"code\":400}}"},
+    {"vLLM", 404, FAILURE_NOT_FOUND,
+     "{\"object\":\"error\",\"message\":\"The model `x` does not exist.\",\"code\":404}"},
+    {"llama.cpp", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size, "
+     "try "
+     "increasing it\",\"type\":\"exceed_context_size_error\",\"n_ctx\":512}}"},
+    {"llama.cpp", 503, FAILURE_SERVER,
+     "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}"},
+    {"Ollama", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"the input length exceeds the context length\",\"type\":"
+     "\"invalid_request_error\"}}"},
+    {"Ollama", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":\"prompt too long; exceeded max context length by 4 tokens\"}"},
+    {"Ollama", 404, FAILURE_NOT_FOUND, "{\"error\":\"model 'x' not found\"}"},
+    {"Gemini", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"code\":400,\"message\":\"The input token count (1189809) exceeds the "
+     "maximum "
+     "number of tokens allowed (1048576).\",\"status\":\"INVALID_ARGUMENT\"}}"},
+    {"Gemini", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"code\":400,\"message\":\"The input token count exceeds the maximum number "
+     "of "
+     "tokens allowed\"}}"},
+    {"Gemini", 400, FAILURE_BAD_REQUEST,
+     "{\"error\":{\"code\":400,\"message\":\"API key not valid.\",\"status\":"
+     "\"INVALID_ARGUMENT\"}}"},
+    {"Groq", 413, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":{\"message\":\"Please reduce the length of the messages or completion.\"}}"},
+    {"xAI", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"error\":\"This model's maximum prompt length is 131072 but the request contains "
+     "140000 "
+     "tokens.\"}"},
+    {"Bedrock", 400, FAILURE_CONTEXT_WINDOW,
+     "{\"message\":\"Input is too long for requested model.\"}"},
+    {"Mistral", 422, FAILURE_CONTEXT_WINDOW,
+     "{\"message\":\"Prompt contains 40000 tokens, too large for model with 32768 MAXIMUM "
+     "CONTEXT "
+     "LENGTH\"}"},
+    {"a proxy", 400, FAILURE_BAD_REQUEST, "<html><body><h1>400 Bad Request</h1></body></html>"},
+    {"nobody", 400, FAILURE_BAD_REQUEST, ""},
+    /* Words count only where the status lets them. */
+    {"any", 500, FAILURE_SERVER, "{\"error\":{\"code\":\"context_length_exceeded\"}}"},
+};
+
 static void kinds_of_failure_by_words(void **state)
 {
     (void)state;
-    static const struct {
-        const char *provider;
-        int status;
-        enum failure_class class;
-        const char *body;
-    } rows[] = {
-        {"OpenAI", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"This model's maximum context length is 8192 tokens. However, "
-         "your "
-         "messages resulted in 9001 tokens.\",\"type\":\"invalid_request_error\",\"param\":"
-         "\"messages\",\"code\":\"context_length_exceeded\"}}"},
-        {"OpenAI, newer", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"Your input exceeds the context window of this model. Please "
-         "adjust your input and try again.\",\"code\":null}}"},
-        {"OpenAI", 400, FAILURE_CONTENT_POLICY,
-         "{\"error\":{\"code\":\"content_policy_violation\",\"message\":\"Your request was "
-         "rejected "
-         "as a result of our safety system.\",\"type\":\"invalid_request_error\"}}"},
-        {"OpenAI", 400, FAILURE_CONTENT_POLICY,
-         "{\"error\":{\"message\":\"Invalid prompt: your prompt was flagged as potentially "
-         "violating "
-         "our usage policy.\",\"code\":\"invalid_prompt\"}}"},
-        {"OpenAI", 400, FAILURE_BAD_REQUEST,
-         "{\"error\":{\"message\":\"Unrecognized request argument supplied: tempature\",\"type\":"
-         "\"invalid_request_error\",\"code\":null}}"},
-        {"OpenAI", 429, FAILURE_RATE_LIMIT,
-         "{\"error\":{\"message\":\"Request too large ... reduce the length of the messages\","
-         "\"code\":\"rate_limit_exceeded\"}}"},
-        {"Azure", 400, FAILURE_CONTENT_POLICY,
-         "{\"error\":{\"message\":\"The response was filtered due to the prompt triggering Azure "
-         "OpenAI's content management policy.\",\"code\":\"content_filter\",\"status\":400,"
-         "\"innererror\":{\"code\":\"ResponsibleAIPolicyViolation\"}}}"},
-        {"Azure", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"This model's maximum context length is 4096 tokens, however "
-         "you "
-         "requested 4200 tokens\",\"type\":\"invalid_request_error\",\"code\":null}}"},
-        {"Anthropic", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"prompt "
-         "is "
-         "too long: 210000 tokens > 200000 maximum\"}}"},
-        {"Anthropic", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"input "
-         "length and `max_tokens` exceed context limit: 190000 + 20000 > 200000\"}}"},
-        {"Anthropic", 400, FAILURE_CONTENT_POLICY,
-         "{\"type\":\"error\",\"error\":{\"type\":\"invalid_request_error\",\"message\":\"Output "
-         "blocked by content filtering policy\"}}"},
-        {"Anthropic", 529, FAILURE_SERVER,
-         "{\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}"
-         "}"},
-        {"vLLM", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"object\":\"error\",\"message\":\"This model's maximum context length is 2048 tokens. "
-         "However, you requested 2100 tokens\",\"type\":\"BadRequestError\",\"code\":400}"},
-        {"vLLM", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"The decoder prompt (length 5000) is longer than the maximum "
-         "model "
-         "length of 4096.\",\"type\":\"BadRequestError\",\"code\":400}}"},
-        {"vLLM", 404, FAILURE_NOT_FOUND,
-         "{\"object\":\"error\",\"message\":\"The model `x` does not exist.\",\"code\":404}"},
-        {"llama.cpp", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"code\":400,\"message\":\"the request exceeds the available context size, "
-         "try "
-         "increasing it\",\"type\":\"exceed_context_size_error\",\"n_ctx\":512}}"},
-        {"llama.cpp", 503, FAILURE_SERVER,
-         "{\"error\":{\"code\":503,\"message\":\"Loading model\",\"type\":\"unavailable_error\"}}"},
-        {"Ollama", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"the input length exceeds the context length\",\"type\":"
-         "\"invalid_request_error\"}}"},
-        {"Ollama", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":\"prompt too long; exceeded max context length by 4 tokens\"}"},
-        {"Ollama", 404, FAILURE_NOT_FOUND, "{\"error\":\"model 'x' not found\"}"},
-        {"Gemini", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"code\":400,\"message\":\"The input token count (1189809) exceeds the "
-         "maximum "
-         "number of tokens allowed (1048576).\",\"status\":\"INVALID_ARGUMENT\"}}"},
-        {"Gemini", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"code\":400,\"message\":\"The input token count exceeds the maximum number "
-         "of "
-         "tokens allowed\"}}"},
-        {"Gemini", 400, FAILURE_BAD_REQUEST,
-         "{\"error\":{\"code\":400,\"message\":\"API key not valid.\",\"status\":"
-         "\"INVALID_ARGUMENT\"}}"},
-        {"Groq", 413, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":{\"message\":\"Please reduce the length of the messages or completion.\"}}"},
-        {"xAI", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"error\":\"This model's maximum prompt length is 131072 but the request contains "
-         "140000 "
-         "tokens.\"}"},
-        {"Bedrock", 400, FAILURE_CONTEXT_WINDOW,
-         "{\"message\":\"Input is too long for requested model.\"}"},
-        {"Mistral", 422, FAILURE_CONTEXT_WINDOW,
-         "{\"message\":\"Prompt contains 40000 tokens, too large for model with 32768 MAXIMUM "
-         "CONTEXT "
-         "LENGTH\"}"},
-        {"a proxy", 400, FAILURE_BAD_REQUEST, "<html><body><h1>400 Bad Request</h1></body></html>"},
-        {"nobody", 400, FAILURE_BAD_REQUEST, ""},
-        /* Words count only where the status lets them. */
-        {"any", 500, FAILURE_SERVER, "{\"error\":{\"code\":\"context_length_exceeded\"}}"},
-    };
-    for (size_t i = 0; i < COUNT(rows); i++)
-        if (failure_classify(ERR_UPSTREAM_ERROR, rows[i].status, str_from(rows[i].body)) !=
-            rows[i].class)
-            fail_msg("%s: %d %s", rows[i].provider, rows[i].status, rows[i].body);
+    for (size_t i = 0; i < COUNT(worded); i++)
+        if (failure_classify(ERR_UPSTREAM_ERROR, worded[i].status, str_from(worded[i].body)) !=
+            worded[i].class)
+            fail_msg("%s: %d %s", worded[i].provider, worded[i].status, worded[i].body);
 }
 
 /* Only the beginning of a body is looked at. */
