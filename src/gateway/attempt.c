@@ -241,7 +241,7 @@ static struct str first_data(struct str bytes)
 /* Says the first event that the provider failed? Then `*f` is how, and a->status what it says or stands for. */
 static bool begins_with_error(struct attempt *a, struct str frame, struct failure *f)
 {
-    return memmem(frame.p, frame.n, "\"error\"", 7) && answer_is_error(a, first_data(frame), f);
+    return str_contains(frame, STR("\"error\"")) && answer_is_error(a, first_data(frame), f);
 }
 
 static void stream_began(struct attempt *a, struct str piece)
@@ -256,6 +256,7 @@ static void stream_began(struct attempt *a, struct str piece)
         }
         seen = buf_str(&a->held);
     }
+    ENSURE(seen.p);
     size_t end = first_frame(seen);
     if (!end)
         return;
