@@ -8,6 +8,8 @@
 
 #include <inttypes.h>
 
+#include "base/redact.h"
+
 /* ---- one type each ---- */
 
 typedef bool directive_reader(const struct directive *d, const struct yaml_node *n, struct arena *a,
@@ -204,14 +206,15 @@ static void append_expected(struct buf *b, const struct directive *d)
 
 static void append_got(struct buf *b, const struct directive *d, const struct yaml_node *n)
 {
+    char shown[60];
     bool ok = true;
     if (n->kind != NODE_SCALAR)
         ok = buf_printf(b, "%s", n->kind == NODE_MAP ? "a mapping" : "a list");
-    else if (d->type == D_SECRET)
+    else if (d->type == D_SECRET || n->secret)
         ok = buf_printf(b, "something else (not shown: it is a secret)");
     else
-        ok = buf_printf(b, "\"%.*s\"%s", (int)MIN(n->text.n, (size_t)60), n->text.p,
-                        n->text.n > 60 ? "..." : "");
+        ok = buf_printf(b, "\"%.*s\"%s", (int)redact_secrets(n->text, shown, sizeof shown), shown,
+                        n->text.n > sizeof shown ? "..." : "");
     ENSURE(ok);
 }
 

@@ -10,8 +10,12 @@
 #include <arpa/inet.h>
 #include <sys/un.h>
 
+/* Errors of a reload are read by anybody (/health/readiness), so a URL that may hold a password is not repeated. */
 static bool refuse(struct err *e, struct str url, const char *why)
 {
+    if (str_find(url, '@') >= 0 && !str_starts(url, STR("unix:")))
+        return err_set(e, "%s (the URL is not shown: there is an \"@\" in it, as before a password)",
+                       why);
     return err_set(e, "\"%.*s\": %s", (int)MIN(url.n, (size_t)200), url.p ? url.p : "", why);
 }
 

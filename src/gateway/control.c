@@ -89,5 +89,8 @@ static void answer(void *arg)
 void control_done(struct control_job *j)
 {
     j->gzipped = gzip_accepted(str_from(j->accept_encoding)) && gzip_body(&j->body);
-    loop_call(j->worker->loop, answer, j);
+    if (j->worker->stopping) /* its loop has ended, and no thread but this one runs */
+        answer(j);
+    else
+        loop_call(j->worker->loop, answer, j);
 }

@@ -343,7 +343,7 @@ bool gateway_start(struct gateway *g, struct err *e)
 
 void gateway_drain(struct gateway *g)
 {
-    struct str host = g->snapshot->config->host;
+    struct str host = str_from(g->listening.host); /* a reload may have named another one */
     struct str unix_path = str_skip(host, str_starts(host, STR("unix:/")) ? 5 : host.n);
     if (unix_path.n && !g->handed_over)
         unlink(unix_path.p); /* at once: later it may be the next weir's */

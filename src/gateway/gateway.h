@@ -537,7 +537,7 @@ struct control_job {
 void control_start(struct worker *w, struct http_conn *c, const struct http_request *q,
                    const struct endpoint_row *row); /* [worker] */
 void control_gone(struct control_job *j);           /* [worker] */
-void control_done(struct control_job *j);           /* [control] */
+void control_done(struct control_job *j); /* [any thread, once; the last that has to do with the job] */
 
 /* probe.c: one request to an upstream that no client sent, for health, engines and discovery. [the loop's thread] */
 struct probe {

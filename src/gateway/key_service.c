@@ -311,6 +311,8 @@ void key_service_configure(struct key_service *s, const struct config *c)
 struct reload {
     struct key_service *service;
     struct config *config; /* a reference */
+    void (*done)(void *arg);
+    void *arg;
 };
 
 static void run_reload(void *arg)
@@ -318,13 +320,14 @@ static void run_reload(void *arg)
     struct reload *r = arg;
     key_service_configure(r->service, r->config);
     config_put(r->config);
+    r->done(r->arg);
     mem_free(r);
 }
 
-void key_service_reload(struct key_service *s, struct config *c)
+void key_service_reload(struct key_service *s, struct config *c, void (*done)(void *arg), void *arg)
 {
     struct reload *r = mem_alloc(sizeof *r);
-    *r = (struct reload){s, c};
+    *r = (struct reload){s, c, done, arg};
     config_get(c);
     loop_call(s->loop, run_reload, r);
 }
@@ -335,8 +338,14 @@ void key_service_reload(struct key_service *s, struct config *c)
 static void look_for_changes(struct key_service *s)
 {
     struct err e = {0};
-    if (s->store && key_store_changed(s->store) && !load_stored(s, &e))
-        diag_warn("keys changed by another process are not seen yet: %s", e.text);
+    if (!s->store)
+        return;
+    s->behind |= key_store_changed(s->store);
+    bool seen = !s->behind || load_stored(s, &e);
+    if (!seen && !s->load_failed)
+        diag_warn("keys changed by another process are not seen yet, trying again every 2 s: %s",
+                  e.text);
+    s->behind = s->load_failed = !seen;
 }
 
 static void on_flush(struct timer *t)

@@ -30,7 +30,8 @@ struct key_service {
     char spend_folder[4096]; /* log_ring_dir; "": chosen by itself */
     struct timer flush;
     pthread_t thread;
-    bool started, save_failed;
+    bool started, save_failed, load_failed;
+    bool behind; /* the database has changes that could not be read yet */
 };
 
 /* Opens what there is to open and publishes all keys. `readers` threads will look at the table. NULL with a sentence in `e`: keys that exist could not be
@@ -45,8 +46,9 @@ void key_service_free(struct key_service *s);
 /* The keys of another configuration's weir_settings.keys replace those of the one before, and so does litellm_settings.max_budget; counters go on. [keys
  * thread, or before it runs] */
 void key_service_configure(struct key_service *s, const struct config *c);
-/* Has the keys thread do the same; takes a reference to the snapshot for as long. [control] */
-void key_service_reload(struct key_service *s, struct config *c);
+/* Has the keys thread do the same; takes a reference to the snapshot for as long. done(arg) is called there when the keys are in force. [control] */
+void key_service_reload(struct key_service *s, struct config *c, void (*done)(void *arg),
+                        void *arg);
 
 /* What all requests together spent (litellm_settings.max_budget; struct config has its facts as proxy); NULL: no configuration so far had such a
  * budget. Kept as a key's spending is. [any thread] */

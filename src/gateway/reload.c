@@ -4,7 +4,8 @@
  *
  * All of it runs on the control thread, so the road is not held up while a large file is read; /metrics and the status page wait meanwhile. A worker learns
  * of the result by a call to its loop: the new snapshot, which it takes as a whole between two events, or the reason of a failure, for
- * /health/readiness, which it answers itself. Nothing is shared but the snapshot, and that never changes.
+ * /health/readiness, which it answers itself. Nothing is shared but the snapshot, and that never changes. Who asked by request is answered when
+ * all have taken it: a key that a reload took away opens nothing any more once that is said.
  *
  * A reload runs at the end of a pass of the control loop: connections of health checks are closed, for which events may have been fetched. */
 #include "gateway/reload.h"
@@ -33,6 +34,7 @@ struct reloading {
     struct gateway *gateway;
     enum reload_trigger trigger;
     bool dry_run, ok;
+    struct control_job *job; /* NULL: nobody waits for an answer */
     struct config *config;   /* NULL: it could not be loaded */
     struct config_diff diff; /* where there is a config */
     struct err error;
@@ -44,6 +46,31 @@ static const char *const trigger_words[] = {"signal", "file", "api"};
 static const char *const trigger_names[] = {"SIGHUP", "the file has changed",
                                             "POST /config/reload"};
 
+/* ---- in force everywhere ---- */
+
+/* Whoever comes last sends the answer: a worker, the keys thread, or control, which writes it. */
+struct settling {
+    struct control_job *job; /* NULL: nobody waits */
+    int left;                /* atomic */
+};
+
+static struct settling *settling_new(struct gateway *g, struct control_job *job)
+{
+    struct settling *s = mem_alloc(sizeof *s);
+    *s = (struct settling){job, g->worker_count + 2};
+    return s;
+}
+
+static void settled(void *arg)
+{
+    struct settling *s = arg;
+    if (!s || __atomic_sub_fetch(&s->left, 1, __ATOMIC_ACQ_REL) > 0)
+        return;
+    if (s->job)
+        control_done(s->job);
+    mem_free(s);
+}
+
 /* ---- the workers' side ---- */
 
 struct news {
@@ -51,6 +78,7 @@ struct news {
     struct snapshot *snapshot; /* a reference; NULL: the reload failed */
     char *problem;             /* NULL: it did not */
     int64_t real_us;
+    struct settling *settling; /* NULL: nobody waits */
 };
 
 static void take_news(void *arg)
@@ -62,14 +90,19 @@ static void take_news(void *arg)
     mem_free(w->config_problem);
     w->config_problem = n->problem;
     w->config_problem_real_us = n->real_us;
+    settled(n->settling);
     mem_free(n);
 }
 
-static void tell_workers(struct gateway *g, struct snapshot *s, const char *problem)
+static void tell_workers(struct gateway *g, struct snapshot *s, const char *problem,
+                         struct settling *settling)
 {
     for (int i = 0; i < g->worker_count; i++) {
         struct news *n = mem_alloc(sizeof *n);
-        *n = (struct news){.worker = &g->workers[i], .snapshot = s, .real_us = clock_real_us()};
+        *n = (struct news){.worker = &g->workers[i],
+                           .snapshot = s,
+                           .real_us = clock_real_us(),
+                           .settling = settling};
         if (s)
             __atomic_add_fetch(&s->references, 1, __ATOMIC_RELAXED);
         if (problem)
@@ -111,13 +144,13 @@ static struct snapshot *build(struct reloading *t)
     return snapshot_new(g, t->config, &t->error);
 }
 
-static void put_in_force(struct gateway *g, struct snapshot *s)
+static void put_in_force(struct gateway *g, struct snapshot *s, struct settling *settling)
 {
     struct snapshot *old = g->snapshot;
     g->snapshot = s;
-    tell_workers(g, s, NULL);
+    tell_workers(g, s, NULL, settling);
     health_use_snapshot(g->health, s);
-    key_service_reload(g->keys, s->config);
+    key_service_reload(g->keys, s->config, settled, settling);
     diag_set_json(s->config->json_logs);
     snapshot_put(old);
 }
@@ -241,7 +274,7 @@ static void conclude(struct reloading *t, const char *problem)
         say_changes(t);
     } else {
         counts->failures++;
-        tell_workers(g, NULL, problem);
+        tell_workers(g, NULL, problem, NULL);
         diag_error("configuration not reloaded (%s), the one in force goes on: %s",
                    trigger_names[t->trigger], problem);
     }
@@ -251,11 +284,25 @@ static void conclude(struct reloading *t, const char *problem)
     log_reload(t, problem);
 }
 
-static bool reload(struct gateway *g, enum reload_trigger trigger, bool dry_run, struct buf *answer)
+static void write_answer(const struct reloading *t, const char *problem)
 {
-    struct reloading t = {
-        .gateway = g, .trigger = trigger, .dry_run = dry_run, .began_ns = clock_mono_ns()};
+    struct control_job *j = t->job;
+    ENSURE(t->ok ? write_good(t, &j->body) : write_bad(t, problem, &j->body));
+    if (!t->ok)
+        j->status = error_info(ERR_CONFIG_INVALID)->http_status;
+}
+
+/* Answers `job`, where there is one: at once if nothing changes, else when the new configuration is in force on all workers. */
+static void reload(struct gateway *g, enum reload_trigger trigger, bool dry_run,
+                   struct control_job *job)
+{
+    struct reloading t = {.gateway = g,
+                          .trigger = trigger,
+                          .dry_run = dry_run,
+                          .job = job,
+                          .began_ns = clock_mono_ns()};
     char text[PROBLEM_BYTES] = "", *problem = NULL;
+    struct settling *settling = NULL;
     if (!dry_run && g->on_reload)
         g->on_reload(true);
     struct snapshot *s = build(&t);
@@ -268,18 +315,21 @@ static bool reload(struct gateway *g, enum reload_trigger trigger, bool dry_run,
     if (s && dry_run)
         snapshot_put(s);
     else if (s)
-        put_in_force(g, s);
+        put_in_force(g, s, settling = settling_new(g, job));
     if (!dry_run)
         conclude(&t, problem);
-    if (answer)
-        ENSURE(t.ok ? write_good(&t, answer) : write_bad(&t, problem, answer));
+    if (job)
+        write_answer(&t, problem);
+    if (settling)
+        settled(settling);
+    else if (job)
+        control_done(job);
     if (t.config) {
         config_diff_fini(&t.diff);
         config_put(t.config);
     }
     if (!dry_run && g->on_reload)
         g->on_reload(false);
-    return t.ok;
 }
 
 static void reload_asked(void *owner, void *p)
@@ -310,8 +360,9 @@ static void answer_job(void *owner, void *p)
     } else if (j->query[0] && !dry_run) {
         j->status = error_info(ERR_BAD_REQUEST)->http_status;
         reply_error_json(ERR_BAD_REQUEST, STR("expected no query, or dry_run=true"), &j->body);
-    } else if (!reload(g, RELOAD_BY_API, dry_run, &j->body)) {
-        j->status = error_info(ERR_CONFIG_INVALID)->http_status;
+    } else {
+        reload(g, RELOAD_BY_API, dry_run, j);
+        return;
     }
     control_done(j);
 }
