@@ -142,7 +142,10 @@ static struct str hit_headers(struct request *r, const struct deployment *d)
 {
     struct str type = answer_of(r->cache.entry)->content_type, id = r->record.request_id;
     struct str fixed = r->snapshot->shared->texts[d->id].answer, cache = cache_lines(r, NULL);
-    char *text = arena_alloc(&r->arena, 128 + type.n + 2 * id.n + fixed.n + cache.n + r->cors.n),
+    char limits[LIMIT_LINES_BYTES];
+    struct str limited = {limits, limit_header_lines(r, true, limits)};
+    char *text = arena_alloc(&r->arena, 128 + type.n + 2 * id.n + fixed.n + cache.n + limited.n +
+                                            r->cors.n),
          *at = text;
     if (type.n)
         at = put_line(at, STR("content-type"), type);
@@ -150,7 +153,7 @@ static struct str hit_headers(struct request *r, const struct deployment *d)
         at = put_line(at, STR("x-request-id"), id);
         at = put_line(at, STR("x-litellm-call-id"), id);
     }
-    at = put(put(put(at, fixed), cache), r->cors);
+    at = put(put(put(put(at, fixed), cache), limited), r->cors);
     return (struct str){text, (size_t)(at - text)};
 }
 

@@ -95,7 +95,9 @@ void client_drive_handshake(struct http_upconn *u)
 
 static void start_tls(struct http_upconn *u)
 {
-    u->stream.tls = tls_connect(u->target->tls_client, u->stream.fd, u->target->host);
+    bool is_unix = str_starts(u->target->host, STR("unix:")); /* a path is no name to check */
+    u->stream.tls = tls_connect(u->target->tls_client, u->stream.fd,
+                                is_unix ? u->target->authority : u->target->host);
     if (!u->stream.tls) {
         connect_failed(u, ERR_UPSTREAM_TLS, "TLS could not be set up");
         return;

@@ -10,7 +10,7 @@ import threading
 import time
 
 import pytest
-from harness import PATIENCE_S, SANITIZED, Process, chat_body, config, delta, forever, model, request, usage_event, wait_for
+from harness import PATIENCE_S, SANITIZED, WEIR, Process, chat_body, config, delta, forever, model, request, usage_event, wait_for
 
 
 def rewrite(w, settings):
@@ -581,7 +581,8 @@ def test_memory_does_not_grow_over_reloads(weir, mock):
         if number in (100, 600):
             sizes.append(w.rss_bytes() / 1024)
     print(f"resident after 100 reloads {sizes[0]:.0f} KiB, after 600 {sizes[1]:.0f} KiB")
-    assert sizes[1] < sizes[0] + 1024
+    if "tsan" not in str(WEIR):  # whose shadow memory grows with everything that was ever touched
+        assert sizes[1] < sizes[0] + 1024
     assert w.open_files() < 64
 
 
