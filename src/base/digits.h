@@ -50,6 +50,13 @@ static inline char *digits_hex_fixed(char *at, uint64_t v, unsigned count)
     return at + count;
 }
 
+/* Two lower-case hex digits a byte. */
+static inline void digits_hex_bytes(char *at, const uint8_t *bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        at = digits_hex_fixed(at, bytes[i], 2);
+}
+
 /* As many hex digits as `v` needs, at most 16. */
 static inline char *digits_hex(char *at, uint64_t v)
 {

@@ -9,6 +9,7 @@
 #include "cli/serve.h"
 #include "cli/version.h"
 #include "gateway/handover.h"
+#include "gateway/reload.h"
 #include "mock/mock.h"
 
 static const char *config_path, *host_option, *log_file_option, *level_option;
@@ -45,17 +46,6 @@ static int say(const struct err *e, int status)
     err_format(e, text, sizeof text);
     diag_error("%s", text);
     return status;
-}
-
-static void say_notes(const struct config *c)
-{
-    for (int i = 0; i < c->note_count; i++) {
-        const struct config_note *n = &c->notes[i];
-        if (n->file && n->line)
-            diag_warn("%s:%d:%d: %.*s", n->file, n->line, n->column, STR_ARG(n->text));
-        else
-            diag_warn("%.*s", STR_ARG(n->text));
-    }
 }
 
 /* The snapshot is not shared yet, so it may still be changed here. */
@@ -234,7 +224,7 @@ static int run(int argc, char **argv)
     struct config_options o = {0};
     struct config *c = load_config(&o, &e);
     if (c) {
-        say_notes(c);
+        reload_say_warnings(c);
         diag_set_json(c->json_logs);
     }
     if (c && check_only) {

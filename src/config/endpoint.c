@@ -14,8 +14,8 @@
 static bool refuse(struct err *e, struct str url, const char *why)
 {
     if (str_find(url, '@') >= 0 && !str_starts(url, STR("unix:")))
-        return err_set(e, "%s (the URL is not shown: there is an \"@\" in it, as before a password)",
-                       why);
+        return err_set(
+            e, "%s (the URL is not shown: there is an \"@\" in it, as before a password)", why);
     return err_set(e, "\"%.*s\": %s", (int)MIN(url.n, (size_t)200), url.p ? url.p : "", why);
 }
 

@@ -4,6 +4,7 @@
  * until the loader's arena goes with the snapshot. */
 #include <openssl/sha.h>
 
+#include "base/digits.h"
 #include "base/when.h"
 #include "config/loader.h"
 
@@ -16,10 +17,7 @@ void key_sha256(struct str key, char hex[KEY_HASH_BYTES])
 {
     unsigned char digest[SHA256_DIGEST_LENGTH];
     SHA256((const unsigned char *)key.p, key.n, digest);
-    for (size_t i = 0; i < sizeof digest; i++) {
-        hex[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
+    digits_hex_bytes(hex, digest, sizeof digest);
 }
 
 struct str key_name(struct arena *a, struct str key)

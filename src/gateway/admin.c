@@ -27,8 +27,8 @@ __asm__(
     ".previous\n");
 extern const char status_page[], status_page_end[];
 
-static void reply_json(struct worker *w, struct http_conn *c, const struct http_request *q,
-                       int status, struct str body)
+void admin_reply_json(struct worker *w, struct http_conn *c, const struct http_request *q,
+                      int status, struct str body)
 {
     struct arena a;
     char first[512];
@@ -39,7 +39,7 @@ static void reply_json(struct worker *w, struct http_conn *c, const struct http_
 
 void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
-    reply_json(w, c, q, 200, STR("\"I'm alive!\""));
+    admin_reply_json(w, c, q, 200, STR("\"I'm alive!\""));
 }
 
 /* ---- readiness: one row a member ---- */
@@ -121,7 +121,7 @@ void admin_readiness(struct worker *w, struct http_conn *c, const struct http_re
         ok = ok && buf_printf(&out, "%c\"%s\":", i ? ',' : '{', readiness_members[i].name) &&
              readiness_members[i].write(&out, w);
     ENSURE(ok && buf_append_str(&out, STR("}")));
-    reply_json(w, c, q, is_draining(w->gateway) ? 503 : 200, buf_str(&out));
+    admin_reply_json(w, c, q, is_draining(w->gateway) ? 503 : 200, buf_str(&out));
     buf_fini(&out);
 }
 
@@ -135,7 +135,7 @@ void admin_backlog(struct worker *w, struct http_conn *c, const struct http_requ
         in_flight += COUNTER_GET(g->workers[i].in_flight);
     int n =
         snprintf(body, sizeof body, "{\"in_flight_requests\":%llu}", (unsigned long long)in_flight);
-    reply_json(w, c, q, 200, (struct str){body, (size_t)n});
+    admin_reply_json(w, c, q, 200, (struct str){body, (size_t)n});
 }
 
 /* ---- models ---- */
@@ -162,7 +162,7 @@ void admin_models(struct worker *w, struct http_conn *c, const struct http_reque
                  write_model(&out, config->model_names[i]);
     key_put(who.key);
     ENSURE(ok && buf_printf(&out, "],\"object\":\"list\"}"));
-    reply_json(w, c, q, 200, buf_str(&out));
+    admin_reply_json(w, c, q, 200, buf_str(&out));
     buf_fini(&out);
 }
 
@@ -183,7 +183,7 @@ void admin_model(struct worker *w, struct http_conn *c, const struct http_reques
     struct buf out;
     buf_init(&out, 0, NULL);
     ENSURE(write_model(&out, id));
-    reply_json(w, c, q, 200, buf_str(&out));
+    admin_reply_json(w, c, q, 200, buf_str(&out));
     buf_fini(&out);
 }
 

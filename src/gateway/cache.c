@@ -144,8 +144,8 @@ static struct str hit_headers(struct request *r, const struct deployment *d)
     struct str fixed = r->snapshot->shared->texts[d->id].answer, cache = cache_lines(r, NULL);
     char limits[LIMIT_LINES_BYTES];
     struct str limited = {limits, limit_header_lines(r, true, limits)};
-    char *text = arena_alloc(&r->arena, 128 + type.n + 2 * id.n + fixed.n + cache.n + limited.n +
-                                            r->cors.n),
+    char *text = arena_alloc(&r->arena,
+                             128 + type.n + 2 * id.n + fixed.n + cache.n + limited.n + r->cors.n),
          *at = text;
     if (type.n)
         at = put_line(at, STR("content-type"), type);

@@ -5,16 +5,6 @@
 
 #define DELETE_KEYS_MAX 10000
 
-static void reply_json(struct worker *w, struct http_conn *c, const struct http_request *q,
-                       struct str body)
-{
-    struct arena a;
-    char first[512];
-    arena_init(&a, first, sizeof first);
-    http_reply(c, 200, STR("application/json"), reply_cors(&a, worker_config(w), q->head), body);
-    arena_fini(&a);
-}
-
 void cache_admin_ping(struct worker *w, struct http_conn *c, const struct http_request *q)
 {
     const struct caching *settings = &worker_config(w)->caching;
@@ -40,7 +30,7 @@ void cache_admin_ping(struct worker *w, struct http_conn *c, const struct http_r
                  "cache_response\":null,\"litellm_cache_params\":\"%s\",\"health_check_cache_"
                  "params\":null}",
                  params);
-    reply_json(w, c, q, (struct str){body, (size_t)n});
+    admin_reply_json(w, c, q, 200, (struct str){body, (size_t)n});
 }
 
 /* {"keys": ["...", ...]}: how many of them there were; negative: not of that form. */
@@ -75,7 +65,7 @@ void cache_admin_delete(struct worker *w, struct http_conn *c, const struct http
     }
     int n = snprintf(body, sizeof body, "{\"status\":\"success\",\"deleted\":%lld}",
                      (long long)deleted);
-    reply_json(w, c, q, (struct str){body, (size_t)n});
+    admin_reply_json(w, c, q, 200, (struct str){body, (size_t)n});
 }
 
 void cache_admin_flush(struct gateway *g, struct control_job *j)

@@ -7,6 +7,7 @@
 
 #include <openssl/evp.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 
 /* What an answer does not depend on, or what LiteLLM leaves out as well: `model` is replaced by its group, which is a part. Members that
@@ -208,10 +209,7 @@ void cache_key_end(struct cache_key_maker *m, struct cache_key *out)
 
 void cache_key_hex(const struct cache_key *k, char out[CACHE_KEY_HEX])
 {
-    for (size_t i = 0; i < CACHE_KEY_BYTES; i++) {
-        out[2 * i] = "0123456789abcdef"[k->bytes[i] >> 4];
-        out[2 * i + 1] = "0123456789abcdef"[k->bytes[i] & 15];
-    }
+    digits_hex_bytes(out, k->bytes, CACHE_KEY_BYTES);
 }
 
 static int digit_of(char c)

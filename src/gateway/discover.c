@@ -1,7 +1,8 @@
 /* discover.c -- no configuration given: which engines answer on this machine's usual ports?
  *
  * Asks Ollama (11434), vLLM (8001) and llama.cpp or anything OpenAI-compatible (8000, 8080) for their models, all at once, and writes the LiteLLM YAML that a user would
- * have written. A port that nobody listens on refuses at once; a silent one costs TIMEOUT_MS. Runs before any thread is started, on a loop of its own. */
+ * have written. A port that nobody listens on refuses at once; a silent one costs TIMEOUT_MS. On a loop of its own, at the start and at each reload: the control
+ * thread waits for it, requests do not. */
 #include "gateway/gateway.h"
 
 #define TIMEOUT_MS       1000

@@ -498,6 +498,9 @@ endpoint_allow(struct str path); /* the Allow line (RFC 9110 §10.2.1) of a path
 enum error_code endpoint_auth(const struct endpoint_row *row, struct worker *w,
                               const struct h1_head *h);
 
+/* admin.c: a JSON answer with the CORS lines that the request calls for. [worker] */
+void admin_reply_json(struct worker *w, struct http_conn *c, const struct http_request *q,
+                      int status, struct str body);
 /* admin.c: the handlers of endpoints.c's rows */
 void admin_liveliness(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_readiness(struct worker *w, struct http_conn *c, const struct http_request *q);
@@ -537,7 +540,8 @@ struct control_job {
 void control_start(struct worker *w, struct http_conn *c, const struct http_request *q,
                    const struct endpoint_row *row); /* [worker] */
 void control_gone(struct control_job *j);           /* [worker] */
-void control_done(struct control_job *j); /* [any thread, once; the last that has to do with the job] */
+void control_done(
+    struct control_job *j); /* [any thread, once; the last that has to do with the job] */
 
 /* probe.c: one request to an upstream that no client sent, for health, engines and discovery. [the loop's thread] */
 struct probe {

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/digits.h"
 #include "base/mem.h"
 
 #define PIECE_BYTES 65536u
@@ -194,14 +195,6 @@ struct spend_file *spend_file_open(const char *path, struct err *e)
     return f;
 }
 
-static void hash_hex_of(const uint8_t hash[HASH_BYTES], char hex[KEY_HASH_BYTES])
-{
-    for (size_t i = 0; i < HASH_BYTES; i++) {
-        hex[2 * i] = "0123456789abcdef"[hash[i] >> 4];
-        hex[2 * i + 1] = "0123456789abcdef"[hash[i] & 15];
-    }
-}
-
 void spend_file_loaded(struct spend_file *f)
 {
     spend_file_loaded_keeping(f, NULL, NULL);
@@ -213,7 +206,7 @@ void spend_file_loaded_keeping(struct spend_file *f,
 {
     for (size_t i = 0; i < f->found_count; i++) {
         char hex[KEY_HASH_BYTES];
-        hash_hex_of(f->found[i]->slot->hash, hex);
+        digits_hex_bytes(hex, f->found[i]->slot->hash, HASH_BYTES);
         if (!f->found[i]->used && !(keep && keep(arg, hex)))
             *f->found[i]->slot = (struct slot){0};
     }

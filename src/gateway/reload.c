@@ -157,7 +157,7 @@ static void put_in_force(struct gateway *g, struct snapshot *s, struct settling 
 
 /* ---- telling ---- */
 
-static void say_warnings(const struct config *c)
+void reload_say_warnings(const struct config *c)
 {
     for (int i = 0; i < c->note_count; i++) {
         const struct config_note *n = &c->notes[i];
@@ -173,7 +173,7 @@ static void say_changes(const struct reloading *t)
     const struct config_diff *d = &t->diff;
     struct arena a;
     arena_init(&a, NULL, 0);
-    say_warnings(t->config);
+    reload_say_warnings(t->config);
     diag_info("configuration reloaded (%s) in %.1f ms: %u change%s%s", trigger_names[t->trigger],
               t->took_ms, d->count, d->count == 1 ? "" : "s",
               d->restart_count ? ", some of them take effect at a restart only" : "");

@@ -18,5 +18,8 @@ enum reload_trigger { RELOAD_BY_SIGNAL, RELOAD_BY_FILE, RELOAD_BY_API };
 /* Reads the configuration anew at the end of this pass and puts it in force, if it is valid and the gateway does not drain by then. */
 void gateway_reload(struct gateway *g, enum reload_trigger trigger);
 
+/* The configuration's warnings on stderr. [control, or before it] */
+void reload_say_warnings(const struct config *c);
+
 /* endpoints.c: POST /config/reload[?dry_run=true] */
 void reload_answer(struct gateway *g, struct control_job *j);

@@ -1,12 +1,13 @@
 """Things that each have tests of their own, at the same time: reload, handover, keys, limits, cache, health."""
 import json
+import re
 import signal
 import socket
 import threading
 import time
 
 import pytest
-from harness import COMPLETION, PATIENCE_S, chat_body, config, forever, model, request, wait_for
+from harness import COMPLETION, PATIENCE_S, Process, Raw, chat_body, config, forever, model, request, wait_for
 from test_handover import Line
 from test_reload import dry_run, events, reload, rewrite, unwatched
 
@@ -186,6 +187,7 @@ def test_many_reloads_at_once(weir, mock):
         thread.join()
     assert not problems and len(found) == 40 and {s for s, _ in found} == {200}
     assert {s for _, s in found} <= {"reloaded", "unchanged"}
+    wait_for(lambda: len(events(w)) >= 41)
     changed = [e for e in events(w) if e["metadata"]["change_count"]]
     assert len(changed) == 1 and w.chat("m")["x-litellm-model-id"] == "id-1"
 
@@ -199,6 +201,53 @@ def test_a_file_that_disappears_and_comes_back(weir, mock):
     assert w.chat("a").status == 200 and reload(w).status == 422
     w.config_path.write_text(text.replace('"a"', '"b"'))
     wait_for(lambda: w.get("/health/readiness").json["config"]["status"] == "loaded" and w.chat("b").status == 200)
+
+
+def test_a_hangup_without_a_configuration(tmp_path):
+    """The engines of this machine are looked for again; the simulated models stay."""
+    log = tmp_path / "requests.log"
+    w = Process(tmp_path, ["serve", "--host", "127.0.0.1", "--port", "0", "--workers", "2", "--log-file", log])
+    w.launch()
+    try:
+        port = int(wait_for(lambda: re.search(r"listens on http://127\.0\.0\.1:(\d+)", w.said())).group(1))
+
+        def ask(method, path, body=b""):
+            with Raw("127.0.0.1", port) as client:
+                client.send(request(method, path, body, {"connection": "close"}))
+                return client.answer(method)
+
+        w.signal(signal.SIGHUP)
+        wait_for(lambda: "configuration reloaded (SIGHUP)" in w.said())
+        assert w.said().count("no --config: found") == 2
+        assert ask("POST", "/config/reload").json["status"] in ("unchanged", "reloaded")
+        assert ask("POST", "/v1/chat/completions", json.dumps(chat_body("sim-fast")).encode()).status == 200
+        assert ask("GET", "/health/readiness").json["config"]["status"] == "loaded"
+    finally:
+        w.finish()
+
+
+def test_a_reload_is_answered_though_the_end_comes(weir, mock):
+    """SIGTERM right behind the request: it is answered, with what came of it, and nothing hangs."""
+    for _ in range(5):
+        w = weir(unwatched(model("a", mock.base, "openai/sim-fast"), weir_settings={"workers": 4}))
+        rewrite(w, unwatched(model("b", mock.base, "openai/sim-fast")))
+        with w.connect() as client:
+            client.send(request("POST", "/config/reload"))
+            w.signal(signal.SIGTERM)
+            assert client.answer().status in (200, 503)
+        assert w.wait() == 0
+
+
+def test_a_second_signal_while_a_reload_is_answered(weir, mock):
+    """Workers that stop at once: whoever comes last must not answer to one that is gone."""
+    for _ in range(5):
+        w = weir(unwatched(model("a", mock.base, "openai/sim-fast"), weir_settings={"workers": 4}))
+        with w.connect() as client:
+            client.send(*[request("POST", "/config/reload")] * 3)
+            w.signal(signal.SIGTERM)
+            w.signal(signal.SIGINT)
+            client.rest()
+        assert w.wait() == 0
 
 
 def test_a_hangup_during_a_drain_and_after_a_handover(weir, mock):
@@ -219,7 +268,8 @@ def test_a_hangup_during_a_drain_and_after_a_handover(weir, mock):
             assert b"[DONE]" in client.rest()
         assert w.wait() == 0
         assert reload(w).status == 200
-        assert len(events(w)) == 1 and "not reloading any more" in w.said()
+        wait_for(lambda: len(events(w)) == 1)
+        assert "not reloading any more" in w.said()
 
 
 def test_key_file_takes_a_restart_and_says_so(weir, mock, tmp_path):
