@@ -351,17 +351,21 @@ static void set_health(struct entry *e)
 
 /* ---- JSON ---- */
 
-/* A value that no dump shows: a row that is a secret, or an unknown key that is called like one. */
+/* A value that no dump shows: a row that is a secret, or an unknown key that is called like one or came from the environment. */
 bool model_entry_is_secret(const struct yaml_node *n)
 {
     static const char *const words[] = {"secret",  "password", "credential",
                                         "api_key", "apikey",   "authorization"};
+    static const char *const names[] = {"key", "token"};
     const struct directive *d = directive_find(directive_section("litellm_params"), n->key);
     if (d)
         return d->type == D_SECRET;
-    if (str_eq(n->key, STR("key")) || str_ends(n->key, STR("_key")) ||
+    if (n->secret || str_eq(n->key, STR("key")) || str_ends(n->key, STR("_key")) ||
         str_ends(n->key, STR("_token")))
         return true;
+    for (size_t i = 0; i < COUNT(names); i++)
+        if (str_eq(n->key, str_from(names[i])))
+            return true;
     for (size_t i = 0; i < COUNT(words); i++)
         if (str_contains(n->key, str_from(words[i])))
             return true;
@@ -389,7 +393,8 @@ static bool write_json(struct buf *out, const struct yaml_node *n, bool mask)
 {
     if (n->kind == NODE_SCALAR)
         return write_scalar(out, n);
-    bool map = n->kind == NODE_MAP, headers = mask && str_eq(n->key, STR("extra_headers"));
+    bool map = n->kind == NODE_MAP;
+    bool headers = mask && (str_eq(n->key, STR("extra_headers")) || str_eq(n->key, STR("headers")));
     bool ok = buf_printf(out, map ? "{" : "[");
     for (const struct yaml_node *c = n->child; ok && c; c = c->next) {
         ok = (c == n->child || buf_printf(out, ",")) &&

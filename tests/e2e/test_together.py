@@ -123,6 +123,21 @@ def test_the_cache_switched_on_and_off_by_reloads(weir, upstream):
     assert len(server.requests) == 3
 
 
+def test_the_answer_of_a_deployment_that_a_reload_took_out_is_not_given(weir, upstream):
+    servers = [upstream(forever(answers)) for _ in range(2)]
+
+    def settings(number):
+        return unwatched(model("m", servers[number].base, info={"id": f"m{number}"}), litellm_settings={"cache": True})
+
+    w = weir(settings(0))
+    assert ["hit" in w.chat("m")["cache-status"] for _ in range(2)] == [False, True]
+    for number, first in ((1, False), (0, False), (0, True)):
+        rewrite(w, settings(number))
+        assert reload(w).status == 200
+        assert ["hit" in w.chat("m")["cache-status"] for _ in range(2)] == [first, True]
+    assert [len(s.requests) for s in servers] == [2, 1]
+
+
 # ---- reloads that meet something ----
 
 def test_a_deployment_goes_while_it_rests_and_while_it_answers(weir, upstream):
@@ -380,6 +395,27 @@ def test_a_dry_run_asks_over_tls_and_unix_sockets(weir, mock, certificates, tmp_
 
 
 # ---- what is said in public ----
+
+def test_what_a_deployment_is_configured_with_is_shown_without_its_secrets(weir, mock):
+    """To holders of virtual keys by /model/info; in a diff, the log and on stderr by a reload."""
+    def settings(secret):
+        entry = model("a", mock.base, "openai/sim-fast", info={"id": "a1"}, extra_headers={"x-one": f"{secret}-1"},
+                      headers={"x-two": f"{secret}-2"}, extra_body={"token": f"{secret}-3", "n": "os.environ/WEIR_TEST_SECRET"})
+        return locked(entry, general_settings={"master_key": f"sk-{secret}"}, weir_settings={"watch_config": False, "key_file": ""},
+                      environment_variables={"A": f"{secret}-4"})
+
+    w = weir(settings("Hemlich-1"), env={"WEIR_TEST_SECRET": "Hemlich-5"})
+    old, new = ({"authorization": f"Bearer sk-Hemlich-{n}"} for n in (1, 2))
+    said = [w.get(path, old).text for path in ("/model/info", "/health", "/api/v1/status", "/metrics")]
+    assert '"x-two":"***"' in said[0]
+    rewrite(w, settings("Hemlich-2"))
+    answer = reload(w, headers=old)
+    assert len(answer.json["changes"]) == 5, answer.text
+    wait_for(lambda: events(w))
+    said += [answer.text, w.get("/api/v1/requests", new).text, w.said(), w.log_path.read_text()]
+    for text in said:
+        assert "Hemlich" not in text, text
+
 
 @pytest.mark.parametrize("change", [
     lambda s: s["model_list"][0]["litellm_params"].update(api_base="https://user:Hemlich-77@host/v1"),

@@ -97,8 +97,8 @@ static void some_failures_send_to_rest_at_once_if_others_are_there(void **state)
         {FAILURE_CONTENT_POLICY, -1, false, false}, {FAILURE_AUTHENTICATION, -1, true, false},
         {FAILURE_NOT_FOUND, -1, true, false},       {FAILURE_TIMEOUT, -1, false, false},
         {FAILURE_RATE_LIMIT, -1, true, false},      {FAILURE_RATE_LIMIT, 7000, true, false},
-        {FAILURE_RATE_LIMIT, 61000, true, true},
-        {FAILURE_SERVER, -1, false, false},         {FAILURE_CONNECTION, -1, false, false},
+        {FAILURE_RATE_LIMIT, 61000, true, true},    {FAILURE_SERVER, -1, false, false},
+        {FAILURE_CONNECTION, -1, false, false},
     };
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++)
