@@ -296,6 +296,7 @@ struct key_spend *key_spend_take(struct spend_file *f, const struct key_facts *f
         s = find_free(f);
         if (!s || !claim(s->slot, hash))
             return NULL;
+        f->free_hint++; /* what was given back comes last: another process may not have heard of it yet */
     }
     if (stored)
         merge(&s->slot->n, stored);
