@@ -17,9 +17,12 @@
 /* What the first '*' to the last one stand for in `model`; false: no match. */
 static bool match(struct str pattern, struct str model, struct str *matched)
 {
-    if (!str_glob(pattern, model))
+    if (!pattern.p || !str_glob(pattern, model))
         return false;
-    size_t head = (size_t)str_find(pattern, '*'), tail = 0;
+    ptrdiff_t head_bytes = str_find(pattern, '*');
+    if (head_bytes < 0)
+        return false; /* no pattern */
+    size_t head = (size_t)head_bytes, tail = 0;
     while (pattern.p[pattern.n - 1 - tail] != '*')
         tail++;
     *matched = (struct str){model.p + head, model.n - head - tail};
@@ -216,9 +219,13 @@ void model_names_build(struct loader *l, struct yaml_node *root)
 /* A copy that says what patterns say: any name may have led here, so the name must not become a label. */
 void model_names_set_default(struct loader *l, struct str fallback)
 {
-    struct model_ref *ref = &l->config->unknown_name;
+    struct config *c = l->config;
+    ENSURE(c);
+    struct model_ref *ref = &c->unknown_name;
+    const struct model_group *known = config_group(c, fallback, &ref->matched);
+    ENSURE(known); /* routing_check has looked */
     struct model_group *g = arena_alloc(l->arena, sizeof *g);
-    *g = *config_group(l->config, fallback, &ref->matched);
+    *g = *known;
     g->wildcard = true;
     ref->group = g;
 }

@@ -210,19 +210,18 @@ static void refused(struct attempt *a, struct str rest, bool complete)
 /* The end of the first whole frame in `bytes` (a comment, an event), or 0. Line ends may be LF, CR LF or CR (HTML, "Server-sent events"). */
 static size_t first_frame(struct str bytes)
 {
-    bool line_is_empty = true, any = false;
-    for (size_t i = 0; i < bytes.n; i++) {
-        char c = bytes.p[i];
-        if (c != '\n' && c != '\r') {
-            line_is_empty = false;
-            any = true;
-            continue;
-        }
-        if (c == '\r' && i + 1 < bytes.n && bytes.p[i + 1] == '\n')
-            i++;
-        if (line_is_empty && any)
-            return i + 1;
-        line_is_empty = true;
+    const char *end = bytes.p + bytes.n;
+    bool any = false;
+    for (const char *line = bytes.p; line && line < end;) {
+        const char *lf = memchr(line, '\n', (size_t)(end - line)), *stop = lf ? lf : end;
+        const char *cr = memchr(line, '\r', (size_t)(stop - line)), *at = cr ? cr : stop;
+        if (at == end)
+            return 0;
+        const char *next = at + 1 + (*at == '\r' && at + 1 < end && at[1] == '\n');
+        if (at == line && any)
+            return (size_t)(next - bytes.p);
+        any = any || at > line;
+        line = next;
     }
     return 0;
 }
@@ -249,15 +248,15 @@ static void stream_began(struct attempt *a, struct str piece)
     struct failure f = {0};
     bool was_empty = buf_used(&a->held) == 0;
     struct str seen = piece;
-    if (!was_empty || !first_frame(piece)) {
+    size_t end = was_empty ? first_frame(piece) : 0;
+    if (!end) {
         if (!buf_append_str(&a->held, piece)) {
             win_with(a, piece); /* an event larger than is kept back: let it go */
             return;
         }
         seen = buf_str(&a->held);
+        end = first_frame(seen);
     }
-    ENSURE(seen.p);
-    size_t end = first_frame(seen);
     if (!end)
         return;
     if (begins_with_error(a, (struct str){seen.p, end}, &f))

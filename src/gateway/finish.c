@@ -104,6 +104,8 @@ static void fill_outcome(struct request *r)
     rec->status = rec->error_code == ERR_NONE ? STR("success")
                   : r->client_gone            ? STR("cancelled")
                                               : STR("failure");
+    if (r->attempt && r->attempt->rested)
+        rec->rested = true;
     bool slow = r->config->log_slow_requests &&
                 rec->latency_us > r->config->slow_request_threshold_ms * 1000;
     if (slow)
@@ -196,6 +198,8 @@ void finish_attempt(const struct attempt *a, const struct failure *f)
     rec.trace_id = whole->trace_id;
     rec.user = whole->user;
     rec.client = whole->client;
+    if (a->rested)
+        rec.rested = true;
     rec.error_code = f->code;
     rec.error.type = str_from(error_info(f->code)->name);
     if (a->status >= 400)
