@@ -159,7 +159,7 @@ static int retries_for(const struct request *r, const struct deployment *d,
     return d->num_retries >= 0 ? d->num_retries : routing->num_retries;
 }
 
-static bool has_failed_here(const struct request *r, const struct deployment *d)
+bool again_has_failed(const struct request *r, const struct deployment *d)
 {
     for (int i = 0; i < r->tried_count; i++)
         if (r->tried[i] == d->id)
@@ -174,7 +174,7 @@ static bool group_has(const struct request *r, bool fresh)
     for (int i = 0; i < r->group->count; i++) {
         const struct deployment *d = r->group->deployments[i];
         if (fleet_rest(r->snapshot->shared->states[d->id], now_ns) != REST_RESTS &&
-            !(fresh && has_failed_here(r, d)))
+            !(fresh && again_has_failed(r, d)))
             return true;
     }
     return false;
@@ -264,7 +264,7 @@ bool again_elsewhere(struct request *r, enum failure_class class)
 
 void again_note(struct request *r, const struct attempt *failed)
 {
-    if (!has_failed_here(r, failed->deployment) && r->tried_count < (int)COUNT(r->tried))
+    if (!again_has_failed(r, failed->deployment) && r->tried_count < (int)COUNT(r->tried))
         r->tried[r->tried_count++] = failed->deployment->id;
     r->last_retry_after_ms = failed->retry_after_ms;
 }

@@ -373,9 +373,10 @@ struct str answer_headers(struct request *r, const struct attempt *a, const stru
 }
 
 /* LiteLLM's durations and W3C Server-Timing, all in ms. */
-static char *put_times(char *at, int64_t latency_us, int64_t queue_us, int64_t upstream_us)
+static char *put_times(char *at, int64_t latency_us, int64_t queue_us, int64_t upstream_us,
+                       int64_t lost_us)
 {
-    int64_t overhead_us = MAX(latency_us - MAX(upstream_us, 0), 0);
+    int64_t overhead_us = MAX(latency_us - MAX(upstream_us, 0) - lost_us, 0);
     at = put(at, STR("x-litellm-response-duration-ms: "));
     at = put_ms(at, latency_us);
     at = put(at, STR("\r\nx-litellm-overhead-duration-ms: "));
@@ -398,7 +399,7 @@ struct str answer_headers_so_far(struct request *r)
          *at = put(text, r->answer_headers);
     at += key_header_lines(r, at);
     at = put_times(at, us_between(r->arrived_ns, now_ns), us_between(r->arrived_ns, sent_ns),
-                   us_between(sent_ns, x->head_ns));
+                   us_between(sent_ns, x->head_ns), finish_lost_us(r, now_ns));
     return (struct str){text, (size_t)(at - text)};
 }
 
@@ -410,6 +411,7 @@ struct str answer_headers_with_costs(struct request *r)
     at += key_header_lines(r, at);
     if (rec->cost_usd >= 0)
         at = put(put_usd(put(at, STR("x-litellm-response-cost: ")), rec->cost_usd), STR("\r\n"));
-    at = put_times(at, rec->latency_us, rec->queue_us, rec->upstream_us);
+    at = put_times(at, rec->latency_us, rec->queue_us, rec->upstream_us,
+                   finish_lost_us(r, clock_mono_ns()));
     return (struct str){text, (size_t)(at - text)};
 }

@@ -77,6 +77,8 @@ void attempt_fini(struct attempt *a);
 enum failure_class failure_classify(enum error_code code, int status, struct str body);
 /* Retry-After in ms from retry-after-ms, seconds, or a date (RFC 9110 §10.2.3); -1: none that makes sense. [any] */
 int64_t retry_after_ms(const struct h1_head *h, int64_t now_real_us);
+/* Has this deployment failed the request in the group at hand? */
+bool again_has_failed(const struct request *r, const struct deployment *d);
 /* Remembers that the attempt's deployment failed the request, and when the provider said to come again. */
 void again_note(struct request *r, const struct attempt *failed);
 /* Plans what follows a failed attempt, which was noted: true, and the request will go on by itself; false: that was all. */

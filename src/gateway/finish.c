@@ -1,7 +1,8 @@
 /* finish.c -- step 7: the record. Runs once for every request, whatever became of it.
  *
  * Times, all from the monotonic clock: a request "arrives" when its last byte was read. queue = arrived to sent upstream, upstream = sent to the
- * answer's last byte read, latency = arrived to now (the answer's end is handed to the kernel next), overhead = latency - upstream.
+ * answer's last byte read, latency = arrived to now (the answer's end is handed to the kernel next), overhead = latency -
+ * upstream - what failed attempts and waits before the last attempt took.
  * The record goes to the worker's log ring and to the worker's metrics shard: one pass, one struct. */
 #include "gateway/gateway.h"
 #include "observe/cost.h"
@@ -12,6 +13,13 @@
 static uint64_t sent_ns_of(const struct http_exchange *x)
 {
     return x->sent_ns || !x->head_ns ? x->sent_ns : x->connected_ns;
+}
+
+int64_t finish_lost_us(const struct request *r, uint64_t now_ns)
+{
+    if (!r->first_chosen_ns)
+        return 0;
+    return us_between(r->first_chosen_ns, r->attempt ? r->attempt->chosen_ns : now_ns);
 }
 
 static void measure_times(struct request *r)
@@ -25,7 +33,8 @@ static void measure_times(struct request *r)
         rec->queue_us = us_between(r->arrived_ns, sent_ns);
         rec->upstream_us = us_between(sent_ns, end_ns);
     }
-    rec->overhead_us = MAX(rec->latency_us - MAX(rec->upstream_us, 0), 0);
+    rec->overhead_us =
+        MAX(rec->latency_us - MAX(rec->upstream_us, 0) - finish_lost_us(r, now_ns), 0);
     if (r->counted_stream && r->first_token_ns) {
         rec->ttft_us = us_between(r->arrived_ns, r->first_token_ns);
         rec->output_us = us_between(r->first_token_ns, r->last_token_ns);

@@ -296,9 +296,10 @@ struct request {
     struct str upstream_model;
     struct attempt *attempt; /* the one under way, in the end the one that answered; NULL: none */
     struct attempt first_attempt,
-        *second_attempt; /* the second's memory: the arena's, when first needed */
-    struct timer timer;  /* a wait before another attempt, or for a hedge */
-    bool waited;         /* for the attempt to come */
+        *second_attempt;      /* the second's memory: the arena's, when first needed */
+    struct timer timer;       /* a wait before another attempt, or for a hedge */
+    bool waited;              /* for the attempt to come */
+    uint64_t first_chosen_ns; /* when its first attempt began; 0: none did */
     int64_t last_retry_after_ms;
     int64_t retry_after_s;     /* told to the client with an error; 0: nothing */
     uint32_t tried[TRIED_MAX]; /* deployments of this group that failed the request */
@@ -445,6 +446,8 @@ static inline int64_t us_between(uint64_t from_ns, uint64_t to_ns)
 void finish_measure(struct request *r);
 /* A failed or cancelled attempt that is not the request's last: an "attempt" line in the log, and the deployment's numbers. */
 void finish_attempt(const struct attempt *a, const struct failure *f);
+/* What attempts that failed, and the waits behind them, have cost so far: not the gateway's doing. */
+int64_t finish_lost_us(const struct request *r, uint64_t now_ns);
 /* The HTTP status that r->error is told to the client with. */
 int error_status(const struct request *r);
 

@@ -121,7 +121,8 @@ static void cut_members(struct request *r, struct splice *s, int *count)
         if (f->kind != JSON_NONE)
             cuts[n++] = member_at(r->body, f->start, f->end);
     }
-    qsort(cuts, (size_t)n, sizeof *cuts, by_start);
+    if (n > 1)
+        qsort(cuts, (size_t)n, sizeof *cuts, by_start);
     take_comma_before(r->body, cuts, n);
     *count += n;
 }
@@ -135,7 +136,8 @@ static int openai_body(struct request *r, struct str upstream_model, struct iove
     add_model(r, upstream_model, s, &count);
     add_include_usage(r, s, &count);
     cut_members(r, s, &count);
-    qsort(s, (size_t)count, sizeof *s, by_start);
+    if (count > 1)
+        qsort(s, (size_t)count, sizeof *s, by_start);
     *bytes = 0;
     for (int i = 0; i < count; i++) {
         size_t start = MAX(s[i].start, at); /* neighbours that were cut share a comma */

@@ -117,14 +117,8 @@ static void make_attempt(struct request *r, struct attempt *a, const struct choi
         .chosen_ns = loop_now_ns(r->worker->loop),
     };
     a->price = price_of(r, d, a->upstream_model);
-}
-
-static bool has_failed_it(const struct request *r, const struct deployment *d)
-{
-    for (int i = 0; i < r->tried_count; i++)
-        if (r->tried[i] == d->id)
-            return true;
-    return false;
+    if (!r->first_chosen_ns)
+        r->first_chosen_ns = a->chosen_ns;
 }
 
 static void waited(struct timer *t)
@@ -178,7 +172,7 @@ enum step_result route_run(struct request *r)
         c = choose(r, &place);
     if (!c.deployment)
         return none_to_ask(r, &c);
-    if (has_failed_it(r, c.deployment) && !r->waited)
+    if (again_has_failed(r, c.deployment) && !r->waited)
         return wait_first(r, &c, &place);
     r->waited = false;
     make_attempt(r, &r->first_attempt, &c, &place);
