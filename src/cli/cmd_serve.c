@@ -194,10 +194,8 @@ static int serve(struct config *c, int signal_fd, struct err *e)
         .inherited = takeover.socket >= 0 ? &takeover.listeners : NULL,
     };
     g = gateway_new(&o, e);
-    if (g && gateway_start(g, e)) {
-        say_ready(g);
-        status = serve_until_end(g, signal_fd, &takeover, e);
-    }
+    if (g && gateway_start(g, e))
+        status = serve_until_end(g, signal_fd, &takeover, say_ready, e);
     takeover_end(&takeover);
     gateway_free(g);
     if (log)

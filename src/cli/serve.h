@@ -6,7 +6,9 @@
 
 /* Blocks the signals that serve_until_end takes, before any thread starts, so that all of them arrive there; a signalfd. */
 int serve_block_signals(void);
-/* Runs the control thread's loop: signals, and the two sides of a handover. Returns an exit status. */
-int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover, struct err *e);
+/* Runs the control thread's loop: signals, and the two sides of a handover. `say_ready` is called once all is there, the door for the next one
+ * included. Returns an exit status. */
+int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
+                    void (*say_ready)(const struct gateway *g), struct err *e);
 /* Shows what `c` changes: in the weir that listens where it says, or else against the defaults. Returns an exit status. */
 int serve_dry_run(const struct config *c, const char *name, bool as_json);

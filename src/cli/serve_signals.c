@@ -145,7 +145,8 @@ static bool finish_takeover(struct takeover *t, struct err *e)
     return taken;
 }
 
-int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover, struct err *e)
+int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
+                    void (*say_ready)(const struct gateway *g), struct err *e)
 {
     struct serving s = {.watch = {.fd = signal_fd, .on_event = on_signal},
                         .gateway = g,
@@ -155,6 +156,7 @@ int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
     bool ours = finish_takeover(takeover, e);
     if (ours) {
         s.handover = handover_new(g, handed_over, &s);
+        say_ready(g);
         notify_service("READY=1");
     } else { /* what was accepted meanwhile is answered; the sockets, and what systemd hears, stay the old one's */
         gateway_retire(g);
