@@ -689,7 +689,7 @@ def test_nothing_is_tried_again_once_a_token_was_sent(weir, provider):
 # ---- what tells of it ----
 
 def test_the_log_tells_the_whole_story(weir, provider):
-    provider.fault("a", "status=500")
+    provider.fault("a", "delay-ms=20,status=500")  # starts are told to the millisecond
     provider.fault("b", "delay-ms=100,status=503")
     w = weir(config(at(provider.base, "m", "a", order=1), at(provider.base, "m", "b", order=2), at(provider.base, "n", "c"),
                     router_settings={**ROUTER, "num_retries": 1, "fallbacks": [{"m": ["n"]}]}))
