@@ -1,28 +1,19 @@
 /* asks.c -- what a client asks of routing: retries, time-out, fallbacks, tags, its session. Part of step 1, called by intake.c.
  *
- * LiteLLM's headers and body members (docs/routing.md). What makes no sense is ignored, as LiteLLM does, but for fallbacks: who names a model that is not there would
+ * LiteLLM's headers and body members (docs/routing.md). What makes no sense is ignored, as LiteLLM does, but for fallbacks (route.c): who names a model that is not there would
  * find out only on the day it is needed. The members are cut out of what goes upstream (provider.c). */
 #include "gateway/gateway.h"
 #include "gateway/sticky.h"
 
-#define TAGS_MAX      32
-#define TAG_BYTES_MAX 128
-#define FALLBACKS_MAX 16
+#define TAGS_MAX          32
+#define TAG_BYTES_MAX     128
+#define FALLBACKS_MAX     16
+#define SESSION_BYTES_MAX 256
 
 static struct str raw_of(const struct request *r, enum want want)
 {
     const struct json_found *f = &r->found[want];
     return (struct str){r->body.p + f->start, (size_t)(f->end - f->start)};
-}
-
-/* A string's text, decoded, in the arena. */
-static struct str text_of(struct request *r, struct str quoted, size_t max_bytes)
-{
-    struct str raw = {quoted.p + 1, quoted.n - 2};
-    char *out = arena_alloc(&r->arena, MIN(raw.n, max_bytes) + 1);
-    size_t n = json_unescape(raw, out, MIN(raw.n, max_bytes));
-    out[n] = '\0';
-    return (struct str){out, n};
 }
 
 /* The strings of a JSON array, or of the named member of its objects; at most `max`. */
@@ -82,21 +73,15 @@ static void take_retries(struct request *r, const struct h1_head *h)
         r->asked_retries = (int)MIN(number, ASKED_RETRIES_MAX);
 }
 
-static enum step_result take_fallbacks(struct request *r)
+/* Whether they are there is for route.c to say, to those whose key has passed. */
+static void take_fallbacks(struct request *r)
 {
     r->no_fallbacks = r->found[WANT_NO_FALLBACKS].kind == JSON_TRUE;
     if (r->found[WANT_FALLBACKS].kind != JSON_ARRAY)
-        return STEP_NEXT;
+        return;
     struct str *names = arena_alloc(&r->arena, FALLBACKS_MAX * sizeof *names);
     int count = strings_of(r, raw_of(r, WANT_FALLBACKS), "model", names, FALLBACKS_MAX);
-    for (int i = 0; i < count; i++)
-        if (!config_group(r->config, names[i], NULL))
-            return request_error(r, ERR_MODEL_UNKNOWN,
-                                 "\"fallbacks\": \"%.*s\" is no model here; GET /v1/models lists "
-                                 "those there are",
-                                 STR_ARG(names[i]));
     r->asked_fallbacks = (struct fallback){.to = names, .count = count};
-    return STEP_NEXT;
 }
 
 static void take_session(struct request *r, const struct h1_head *h)
@@ -106,8 +91,7 @@ static void take_session(struct request *r, const struct h1_head *h)
     const struct routing *routing = &r->config->routing;
     struct str session = h1_get(h, H1_X_LITELLM_SESSION_ID), prompt = STR_NONE;
     for (size_t i = 0; i < COUNT(places) && !session.n; i++)
-        if (r->found[places[i]].kind == JSON_STRING)
-            session = text_of(r, raw_of(r, places[i]), 256);
+        session = intake_text(r, &r->found[places[i]], SESSION_BYTES_MAX);
     if (!routing->session_affinity)
         session = STR_NONE;
     if (routing->prefix_affinity && r->found[WANT_MESSAGES].kind != JSON_NONE)
@@ -117,7 +101,7 @@ static void take_session(struct request *r, const struct h1_head *h)
     r->sticky = sticky_hash(session, prompt);
 }
 
-enum step_result asks_take(struct request *r)
+void asks_take(struct request *r)
 {
     const struct h1_head *h = r->http->head;
     double seconds;
@@ -126,5 +110,5 @@ enum step_result asks_take(struct request *r)
     take_session(r, h);
     if (json_found_f64(&r->found[WANT_TIMEOUT], &seconds) && seconds > 0)
         r->asked_timeout_s = seconds;
-    return take_fallbacks(r);
+    take_fallbacks(r);
 }

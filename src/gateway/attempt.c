@@ -51,8 +51,7 @@ void attempt_start(struct attempt *a)
     a->retry_after_ms = -1;
     a->timer.on_fire = no_token_in_time;
     __atomic_add_fetch(&a->state->in_flight, 1, __ATOMIC_RELAXED);
-    r->record.attempts = MAX(r->record.attempts, 0) + 1;
-    a->number = r->record.attempts;
+    a->number = ++r->record.attempts;
     http_send(r->snapshot->client, &a->exchange);
 }
 
@@ -142,11 +141,12 @@ static void win_with(struct attempt *a, struct str piece)
 
 /* ---- failed ---- */
 
-static void judge(struct attempt *a, const struct failure *f)
+void attempt_judge(struct attempt *a, const struct failure *f)
 {
     struct request *r = a->request;
-    struct attempt_failure said = {
-        .class = f->class, .status = a->status, .retry_after_ms = a->retry_after_ms};
+    struct attempt_failure said = {.class = f->class,
+                                   .status = a->status >= 400 ? a->status : 0,
+                                   .retry_after_ms = a->retry_after_ms};
     if (a->judged)
         return;
     a->judged = true;
@@ -158,7 +158,7 @@ bool attempt_refused(struct attempt *a, const struct failure *f)
 {
     struct request *r = a->request;
     struct attempt *other = other_than(r, a);
-    judge(a, f);
+    attempt_judge(a, f);
     if (http_began(r->conn))
         return false;
     again_note(r, a);

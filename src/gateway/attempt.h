@@ -61,6 +61,8 @@ extern const struct http_exchange attempt_callbacks;
 void attempt_start(struct attempt *a);
 /* Ends it without a verdict: cancelled, or lost against the other one. Logs and counts it if it was sent. [worker] */
 void attempt_drop(struct attempt *a);
+/* Tells the fleet how it failed, once. */
+void attempt_judge(struct attempt *a, const struct failure *f);
 /* It failed, or the answer that relay.c has been given of it did, before a byte reached the client. */
 void attempt_failed(struct attempt *a, enum error_code code, struct str detail);
 /* The client is gone: whatever is under way is stopped, at once. */

@@ -113,8 +113,6 @@ static void fill_outcome(struct request *r)
     rec->status = rec->error_code == ERR_NONE ? STR("success")
                   : r->client_gone            ? STR("cancelled")
                                               : STR("failure");
-    if (r->attempt && r->attempt->rested)
-        rec->rested = true;
     bool slow = r->config->log_slow_requests &&
                 rec->latency_us > r->config->slow_request_threshold_ms * 1000;
     if (slow)
@@ -137,13 +135,12 @@ static void tell_fleet(struct request *r)
     const struct record *rec = &r->record;
     if (!a || a->judged || a->phase != ATTEMPT_WON || r->error != ERR_NONE)
         return;
-    a->judged = true;
     if (rec->error_code == ERR_STREAM_ERROR) { /* it began well */
-        const struct attempt_failure said = {.class = FAILURE_SERVER, .retry_after_ms = -1};
-        (void)fleet_failed(a->state, a->deployment, &r->config->routing, r->group->count == 1,
-                           &said, loop_now_ns(r->worker->loop));
+        const struct failure f = {.code = ERR_STREAM_ERROR, .class = FAILURE_SERVER};
+        attempt_judge(a, &f);
         return;
     }
+    a->judged = true;
     int64_t first_us = r->first_token_ns ? us_between(a->chosen_ns, r->first_token_ns)
                                          : us_between(a->chosen_ns, a->exchange.head_ns);
     int64_t token_us = -1;
@@ -228,6 +225,8 @@ enum step_result finish_run(struct request *r)
     finish_measure(r);
     fill_outcome(r);
     tell_fleet(r);
+    if (r->attempt && r->attempt->rested)
+        rec->rested = true;
     if (buf_used(&r->captured)) {
         rec->response = intake_body_for_log(&r->arena, buf_str(&r->captured), r->relayed_bytes,
                                             (size_t)r->config->log_body_bytes, r->answer_is_json);

@@ -349,8 +349,10 @@ struct request *request_of(struct http_conn *c);
 
 /* asks.c: what the client asks of routing; part of intake. */
 #define ASKED_RETRIES_MAX 10 /* a client may ask for no more */
-enum step_result asks_take(struct request *r);
+void asks_take(struct request *r);
 
+/* intake.c, shared with asks.c: a string of the body, decoded, in the arena; STR_NONE where it is none. */
+struct str intake_text(struct request *r, const struct json_found *f, size_t max_bytes);
 /* intake.c, shared with finish.c: a body as the log shows it. */
 struct str intake_body_for_log(struct arena *a, struct str body, uint64_t whole_bytes, size_t cap,
                                bool valid_json);

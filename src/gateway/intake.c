@@ -45,7 +45,7 @@ void intake_prepare(void)
 }
 
 /* A scalar's text, decoded, in the arena. The raw text is taken from the body: json_found keeps only its beginning. */
-static struct str text_of(struct request *r, const struct json_found *f, size_t max_bytes)
+struct str intake_text(struct request *r, const struct json_found *f, size_t max_bytes)
 {
     if (f->kind != JSON_STRING)
         return STR_NONE;
@@ -224,7 +224,7 @@ static enum step_result scan_body(struct request *r)
         return request_error(
             r, ERR_MODEL_MISSING,
             "\"model\" must be a non-empty string; GET /v1/models lists those there are");
-    r->record.model = text_of(r, model, MODEL_BYTES_MAX + 1);
+    r->record.model = intake_text(r, model, MODEL_BYTES_MAX + 1);
     if (r->record.model.n > MODEL_BYTES_MAX)
         return request_error(
             r, ERR_MODEL_UNKNOWN,
@@ -252,7 +252,7 @@ static void take_members(struct request *r)
     struct record *rec = &r->record;
     static const enum want prompts[] = {WANT_MESSAGES, WANT_PROMPT, WANT_INPUT};
     if (r->found[WANT_USER].kind == JSON_STRING)
-        rec->user = text_of(r, &r->found[WANT_USER], 256);
+        rec->user = intake_text(r, &r->found[WANT_USER], 256);
     const struct json_found *metadata = &r->found[WANT_METADATA];
     if (metadata->kind == JSON_OBJECT && metadata->end - metadata->start <= RECORD_STR_MAX)
         rec->metadata =
@@ -299,5 +299,6 @@ enum step_result intake_run(struct request *r)
     if (result != STEP_NEXT)
         return result;
     take_members(r);
-    return asks_take(r);
+    asks_take(r);
+    return STEP_NEXT;
 }

@@ -148,6 +148,12 @@ static enum step_result find_group(struct request *r)
                              STR_ARG(r->call->route), STR_ARG(rec->model));
     /* A wildcard matches names that strangers choose: those never become a label. */
     rec->model_known = !r->group->wildcard;
+    for (int i = 0; i < r->asked_fallbacks.count; i++)
+        if (!config_group(r->config, r->asked_fallbacks.to[i], NULL))
+            return request_error(r, ERR_MODEL_UNKNOWN,
+                                 "\"fallbacks\": \"%.*s\" is no model here; GET /v1/models lists "
+                                 "those there are",
+                                 STR_ARG(r->asked_fallbacks.to[i]));
     return STEP_NEXT;
 }
 

@@ -335,7 +335,22 @@ def test_a_fallback_that_is_no_model_is_refused(weir, provider):
     w = weir(config(at(provider.base, "a"), router_settings=ROUTER))
     answer = w.chat("a", fallbacks=["a", {"model": "nowhere"}])
     assert answer.status == 400 and "nowhere" in answer.error["message"]
-    assert "attempts" not in settled(w, provider)[0]
+    assert settled(w, provider)[0]["attempts"] == 0
+
+
+def test_who_has_no_key_is_not_told_which_models_are_there(weir, provider):
+    w = weir(config(at(provider.base, "a"), general_settings={"master_key": "sk-master"}, router_settings=ROUTER))
+    answers = [w.chat("a", {"authorization": "Bearer sk-wrong"}, fallbacks=[name]) for name in ("a", "nowhere")]
+    assert [a.status for a in answers] == [401, 401] and answers[0].text == answers[1].text
+
+
+def test_a_failure_in_the_stream_that_sends_to_rest_says_so(weir, provider):
+    provider.fault("a", "error-in-stream=2")
+    w = weir(config(at(provider.base, "a"), router_settings={"num_retries": 0, "allowed_fails": 0, "cooldown_time": 30}))
+    w.chat("a", stream=True)
+    [record] = settled(w, provider)
+    assert (record["error"]["type"], record["rested"]) == ("stream_error", True)
+    assert w.chat("a", stream=True).status == 429
 
 
 def test_a_member_given_twice_is_refused(weir, provider):

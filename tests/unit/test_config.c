@@ -1,13 +1,9 @@
 /* test_config.c -- from text to snapshot: messages (tests/vectors/config), defaults, precedence, environment, groups, targets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "config_fixture.h"
+
 #include <glob.h>
-#include <cmocka.h>
 
 #include "base/buf.h"
-#include "config/config.h"
 #include "config/file.h"
 
 static const char *const variables[] = {
@@ -20,17 +16,6 @@ static int setup(void **state)
     for (size_t i = 0; i < COUNT(variables); i++)
         unsetenv(variables[i]);
     return 0;
-}
-
-static struct config *load(const char *yaml)
-{
-    struct err e = {0};
-    struct config_options o = {.text = str_from(yaml), .builtin_base = "unix:@sim"};
-    struct config *c = config_load(&o, &e);
-    if (!c)
-        print_error("%d:%d: %s\n", e.line, e.column, e.text);
-    assert_non_null(c);
-    return c;
 }
 
 static void assert_str(struct str got, const char *expected)
@@ -131,8 +116,8 @@ static void has_defaults(void **state)
 static void null_log_file_means_none(void **state)
 {
     (void)state;
-    struct config *c = load("litellm_settings: {logging: {log_file: null, level: warning, "
-                            "slow_request_threshold: 1.5}}");
+    struct config *c = open_config("litellm_settings: {logging: {log_file: null, level: warning, "
+                                   "slow_request_threshold: 1.5}}");
     assert_str(c->log_file, "");
     assert_str(c->log_level, "WARNING");
     assert_int_equal(c->slow_request_threshold_ms, 1500);
@@ -159,7 +144,7 @@ static void timeouts_have_their_precedence(void **state)
                  "- {model_name: b, litellm_params: {model: openai/a, api_key: k, timeout: 0.5, "
                  "stream_timeout: 2}}\n%s",
                  rows[i].yaml);
-        struct config *c = load(yaml);
+        struct config *c = open_config(yaml);
         assert_int_equal(c->deployments[0].timeout_ms, rows[i].timeout_ms);
         assert_int_equal(c->deployments[0].stream_timeout_ms, rows[i].stream_timeout_ms);
         assert_int_equal(c->deployments[1].timeout_ms, 500);
@@ -173,9 +158,10 @@ static void timeouts_have_their_precedence(void **state)
 static void environment_is_written_before_it_is_read(void **state)
 {
     (void)state;
-    struct config *c = load("environment_variables: {WEIR_TEST_KEY: sk-from-file, WEIR_TEST_COPY: "
-                            "os.environ/WEIR_TEST_KEY}\n"
-                            "general_settings: {master_key: os.environ/WEIR_TEST_COPY}\n");
+    struct config *c =
+        open_config("environment_variables: {WEIR_TEST_KEY: sk-from-file, WEIR_TEST_COPY: "
+                    "os.environ/WEIR_TEST_KEY}\n"
+                    "general_settings: {master_key: os.environ/WEIR_TEST_COPY}\n");
     assert_str(c->master_key, "sk-from-file");
     assert_string_equal(getenv("WEIR_TEST_KEY"), "sk-from-file");
     config_put(c);
@@ -187,10 +173,10 @@ static void master_key_comes_from_the_environment_too(void **state)
 {
     (void)state;
     setenv("LITELLM_MASTER_KEY", "sk-env", 1);
-    struct config *c = load("");
+    struct config *c = open_config("");
     assert_str(c->master_key, "sk-env");
     config_put(c);
-    c = load("general_settings: {master_key: sk-file}");
+    c = open_config("general_settings: {master_key: sk-file}");
     assert_str(c->master_key, "sk-file");
     config_put(c);
     unsetenv("LITELLM_MASTER_KEY");
@@ -200,12 +186,13 @@ static void keys_stay_with_their_provider(void **state)
 {
     (void)state;
     setenv("OPENAI_API_KEY", "sk-openai", 1);
-    struct config *c = load("model_list:\n"
-                            "- {model_name: own, litellm_params: {model: openai/gpt-4o}}\n"
-                            "- {model_name: other, litellm_params: {model: openai/x, api_base: "
-                            "http://localhost:8000/v1}}\n"
-                            "- {model_name: said, litellm_params: {model: openai/x, api_base: "
-                            "http://localhost:8000/v1, api_key: k}}\n");
+    struct config *c =
+        open_config("model_list:\n"
+                    "- {model_name: own, litellm_params: {model: openai/gpt-4o}}\n"
+                    "- {model_name: other, litellm_params: {model: openai/x, api_base: "
+                    "http://localhost:8000/v1}}\n"
+                    "- {model_name: said, litellm_params: {model: openai/x, api_base: "
+                    "http://localhost:8000/v1, api_key: k}}\n");
     assert_str(c->deployments[0].authorization, "Bearer sk-openai");
     assert_str(c->deployments[1].authorization, "");
     assert_str(c->deployments[2].authorization, "Bearer k");
@@ -249,7 +236,7 @@ static void providers_are_resolved(void **state)
         char yaml[512];
         snprintf(yaml, sizeof yaml, "model_list: [{model_name: m, litellm_params: {%s}}]",
                  rows[i].params);
-        struct config *c = load(yaml);
+        struct config *c = open_config(yaml);
         assert_int_equal(c->deployment_count, 1);
         assert_str(c->deployments[0].provider_name, rows[i].provider);
         assert_str(c->deployments[0].upstream_model, rows[i].upstream_model);
@@ -261,14 +248,14 @@ static void providers_are_resolved(void **state)
 static void wildcards_match_longest_first(void **state)
 {
     (void)state;
-    struct config *c =
-        load("model_list:\n"
-             "- {model_name: \"*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
-             "- {model_name: \"openai/*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
-             "- {model_name: \"openai/*-mini\", litellm_params: {model: \"openai/*-mini\", "
-             "api_key: k}}\n"
-             "- {model_name: openai/gpt-4o, litellm_params: {model: openai/gpt-4o, api_key: k}}\n"
-             "router_settings: {model_group_alias: {short: openai/gpt-5, exact: openai/gpt-4o}}\n");
+    struct config *c = open_config(
+        "model_list:\n"
+        "- {model_name: \"*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
+        "- {model_name: \"openai/*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
+        "- {model_name: \"openai/*-mini\", litellm_params: {model: \"openai/*-mini\", "
+        "api_key: k}}\n"
+        "- {model_name: openai/gpt-4o, litellm_params: {model: openai/gpt-4o, api_key: k}}\n"
+        "router_settings: {model_group_alias: {short: openai/gpt-5, exact: openai/gpt-4o}}\n");
     static const struct {
         const char *model, *group, *matched;
     } rows[] = {
@@ -308,7 +295,7 @@ static void weights_follow_the_first_deployment(void **state)
                  "model_list:\n- {model_name: a, litellm_params: {model: ollama/a%s}}\n"
                  "- {model_name: a, litellm_params: {model: ollama/b%s}}\n",
                  rows[i].first, rows[i].second);
-        struct config *c = load(yaml);
+        struct config *c = open_config(yaml);
         const struct model_group *g = config_group(c, STR("a"), NULL);
         assert_int_equal(g->count, 2);
         assert_float_equal(g->weight_total, rows[i].total, 0);
@@ -321,17 +308,18 @@ static void weights_follow_the_first_deployment(void **state)
 static void equal_addresses_share_a_target(void **state)
 {
     (void)state;
-    struct config *c = load("model_list:\n"
-                            "- {model_name: a, litellm_params: {model: openai/a, api_key: k, "
-                            "api_base: \"https://h/v1\"}}\n"
-                            "- {model_name: b, litellm_params: {model: openai/b, api_key: l, "
-                            "api_base: \"https://H:443/v2\"}}\n"
-                            "- {model_name: c, litellm_params: {model: openai/c, api_key: k, "
-                            "api_base: \"https://h/v1\", ssl_verify: false}}\n"
-                            "- {model_name: d, litellm_params: {model: openai/d, api_key: k, "
-                            "api_base: \"http://h/v1\"}}\n"
-                            "- {model_name: e, litellm_params: {model: openai/e, api_key: k, "
-                            "api_base: \"http://h/v1\", ssl_verify: false}}\n");
+    struct config *c =
+        open_config("model_list:\n"
+                    "- {model_name: a, litellm_params: {model: openai/a, api_key: k, "
+                    "api_base: \"https://h/v1\"}}\n"
+                    "- {model_name: b, litellm_params: {model: openai/b, api_key: l, "
+                    "api_base: \"https://H:443/v2\"}}\n"
+                    "- {model_name: c, litellm_params: {model: openai/c, api_key: k, "
+                    "api_base: \"https://h/v1\", ssl_verify: false}}\n"
+                    "- {model_name: d, litellm_params: {model: openai/d, api_key: k, "
+                    "api_base: \"http://h/v1\"}}\n"
+                    "- {model_name: e, litellm_params: {model: openai/e, api_key: k, "
+                    "api_base: \"http://h/v1\", ssl_verify: false}}\n");
     static const uint32_t targets[] = {0, 0, 1, 2, 2};
     assert_int_equal(c->target_count, 3);
     for (uint32_t i = 0; i < COUNT(targets); i++)
@@ -342,14 +330,14 @@ static void equal_addresses_share_a_target(void **state)
 static void ids_are_stable_and_distinct(void **state)
 {
     (void)state;
-    struct config *c = load(
+    struct config *c = open_config(
         "model_list:\n- {model_name: a, litellm_params: {model: ollama/a, rpm: 1}}\n"
         "- {model_name: a, litellm_params: {rpm: 1, model: ollama/a}}\n"
         "- {model_name: a, litellm_params: {model: openai/x, api_key: k, organization: [o1, o2]}}\n"
         "- {model_name: a, litellm_params: {model: ollama/a}, model_info: {id: mine, mode: "
         "chat}}\n");
     struct config *again =
-        load("model_list:\n- {model_name: a, litellm_params: {rpm: 1, model: ollama/a}}\n");
+        open_config("model_list:\n- {model_name: a, litellm_params: {rpm: 1, model: ollama/a}}\n");
     assert_int_equal(c->deployment_count, 5);
     assert_int_equal(c->deployments[0].model_id.n, 64);
     assert_true(str_eq(c->deployments[0].model_id, again->deployments[0].model_id));
@@ -368,7 +356,7 @@ static void ids_are_stable_and_distinct(void **state)
 static void secrets_are_not_shown(void **state)
 {
     (void)state;
-    struct config *c = load(
+    struct config *c = open_config(
         "model_list:\n- {model_name: a, litellm_params: {model: openai/a, api_key: sk-1, "
         "max_tokens: 7, "
         "my_secret: s3, session_token: s4, nested: {password: s5, x: [1, 2.5, \"3\", true, null]}, "
@@ -386,15 +374,15 @@ static void prices_have_their_precedence(void **state)
 {
     (void)state;
     struct config *c =
-        load("model_list:\n"
-             "- {model_name: a, litellm_params: {model: openai/gpt-4o-mini, api_key: k}}\n"
-             "- {model_name: b, litellm_params: {model: openai/gpt-4o-mini, api_key: k, "
-             "input_cost_per_token: 1e-6}}\n"
-             "- {model_name: c, litellm_params: {model: openai/gpt-4o-mini, api_key: k}, "
-             "model_info: {output_cost_per_token: 2}}\n"
-             "- {model_name: d, litellm_params: {model: ollama/x}, model_info: {base_model: "
-             "gpt-4o-mini}}\n"
-             "- {model_name: e, litellm_params: {model: ollama/x}}\n");
+        open_config("model_list:\n"
+                    "- {model_name: a, litellm_params: {model: openai/gpt-4o-mini, api_key: k}}\n"
+                    "- {model_name: b, litellm_params: {model: openai/gpt-4o-mini, api_key: k, "
+                    "input_cost_per_token: 1e-6}}\n"
+                    "- {model_name: c, litellm_params: {model: openai/gpt-4o-mini, api_key: k}, "
+                    "model_info: {output_cost_per_token: 2}}\n"
+                    "- {model_name: d, litellm_params: {model: ollama/x}, model_info: {base_model: "
+                    "gpt-4o-mini}}\n"
+                    "- {model_name: e, litellm_params: {model: ollama/x}}\n");
     assert_float_equal(c->deployments[0].price.input_per_token, 0.15e-6, 1e-15);
     assert_float_equal(c->deployments[1].price.input_per_token, 1e-6, 1e-15);
     assert_float_equal(c->deployments[2].price.output_per_token, 2, 0);

@@ -1,28 +1,13 @@
 /* test_config_diff.c -- what a reload changes: directives by their tables, deployments by id and name, secrets never shown. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "config_fixture.h"
 
 #include "base/json.h"
 #include "config/config_diff.h"
 
-static struct config *load(const char *yaml)
-{
-    struct err e = {0};
-    struct config_options o = {.text = str_from(yaml), .builtin_base = "unix:@sim"};
-    struct config *c = config_load(&o, &e);
-    if (!c)
-        print_error("%d:%d: %s\n", e.line, e.column, e.text);
-    assert_non_null(c);
-    return c;
-}
-
 /* The lines of the diff, in order, one behind the other. */
 static void check(const char *before, const char *after, const char *expected)
 {
-    struct config *a = load(before), *b = load(after);
+    struct config *a = open_config(before), *b = open_config(after);
     struct config_diff d;
     struct arena arena;
     struct buf lines;
@@ -164,9 +149,9 @@ static void long_values_are_cut(void **state)
 static void json_is_json(void **state)
 {
     (void)state;
-    struct config *a = load("general_settings: {master_key: sk-old-secret}\n");
+    struct config *a = open_config("general_settings: {master_key: sk-old-secret}\n");
     struct config *b =
-        load("general_settings: {master_key: sk-new-secret}\nweir_settings: {port: 9}\n");
+        open_config("general_settings: {master_key: sk-new-secret}\nweir_settings: {port: 9}\n");
     struct config_diff d;
     struct buf out;
     struct arena arena;

@@ -1,22 +1,17 @@
 /* The keys' service over configurations: what a reload brings and takes, what goes on counting, when files are made. */
+#include "config_fixture.h"
 #include "key_files.h"
 
 #include "gateway/key_service.h"
 
 static struct config *load(const char *keys, const char *more)
 {
-    struct err e = {0};
     char text[2048];
     snprintf(text, sizeof text,
              "general_settings: {master_key: sk-master}\n"
              "weir_settings: {log_ring_dir: %s, keys: [%s], key_file: %s}\n%s",
              dir, keys, in_dir("service.db"), more);
-    struct config *c =
-        config_load(&(struct config_options){.text = str_from(text), .sealed = true}, &e);
-    if (!c)
-        print_error("%s\n", e.text);
-    assert_non_null(c);
-    return c;
+    return sealed_config(text);
 }
 
 static struct key_service *start(struct config *c)

@@ -1,9 +1,5 @@
 /* The limit step: what it reserves, what a refusal says and leaves behind, what the road's end settles, and budgets. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
+#include "config_fixture.h"
 
 #include "gateway/gateway.h"
 #include "gateway/key_service.h"
@@ -36,15 +32,9 @@ static const char settings[] =
 
 static struct config *load(const char *more)
 {
-    struct err e = {0};
     char text[2048];
     snprintf(text, sizeof text, "%s%s", settings, more);
-    struct config *c =
-        config_load(&(struct config_options){.text = str_from(text), .sealed = true}, &e);
-    if (!c)
-        print_error("%s\n", e.text);
-    assert_non_null(c);
-    return c;
+    return sealed_config(text);
 }
 
 static struct scene *scene(const char *config)

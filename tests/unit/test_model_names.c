@@ -1,22 +1,5 @@
 /* test_model_names.c -- which group a name means: ids, aliases, names, patterns, upstream names, the default, and in which order. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "config/config.h"
-
-static struct config *load(const char *yaml)
-{
-    struct err e = {0};
-    struct config_options o = {.text = str_from(yaml), .sealed = true};
-    struct config *c = config_load(&o, &e);
-    if (!c)
-        print_error("%d:%d: %s\n", e.line, e.column, e.text);
-    assert_non_null(c);
-    return c;
-}
+#include "config_fixture.h"
 
 /* What a name leads to: the group's name, how many deployments, the model that the first one is asked for, '*' filled in. */
 struct expected {
@@ -48,7 +31,7 @@ static void check(const struct config *c, const struct expected *rows, size_t co
 static void order_is_litellms(void **state)
 {
     (void)state;
-    struct config *c = load(
+    struct config *c = sealed_config(
         "model_list:\n"
         "- {model_name: m, litellm_params: {model: ollama/one}, model_info: {id: id-1}}\n"
         "- {model_name: m, litellm_params: {model: ollama/two}, model_info: {id: id-2}}\n"
@@ -97,11 +80,11 @@ static void order_is_litellms(void **state)
 static void catch_all_comes_behind_patterns(void **state)
 {
     (void)state;
-    struct config *c =
-        load("model_list:\n"
-             "- {model_name: \"*\", litellm_params: {model: ollama/rest}}\n"
-             "- {model_name: \"openai/*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
-             "- {model_name: a, litellm_params: {model: ollama/a}}\n");
+    struct config *c = sealed_config(
+        "model_list:\n"
+        "- {model_name: \"*\", litellm_params: {model: ollama/rest}}\n"
+        "- {model_name: \"openai/*\", litellm_params: {model: \"openai/*\", api_key: k}}\n"
+        "- {model_name: a, litellm_params: {model: ollama/a}}\n");
     static const struct expected rows[] = {
         {"gpt-4o", "openai/*", 1, "*", "gpt-4o"},
         {"anything", "*", 1, "rest", "anything"},
@@ -115,12 +98,12 @@ static void catch_all_comes_behind_patterns(void **state)
 static void default_fallback_is_last(void **state)
 {
     (void)state;
-    struct config *c =
-        load("model_list:\n"
-             "- {model_name: a, litellm_params: {model: ollama/a}}\n"
-             "- {model_name: a, litellm_params: {model: ollama/a2}}\n"
-             "- {model_name: \"groq/*\", litellm_params: {model: \"groq/*\", api_key: k}}\n"
-             "litellm_settings: {default_fallbacks: [a, groq/x]}\n");
+    struct config *c = sealed_config(
+        "model_list:\n"
+        "- {model_name: a, litellm_params: {model: ollama/a}}\n"
+        "- {model_name: a, litellm_params: {model: ollama/a2}}\n"
+        "- {model_name: \"groq/*\", litellm_params: {model: \"groq/*\", api_key: k}}\n"
+        "litellm_settings: {default_fallbacks: [a, groq/x]}\n");
     static const struct expected rows[] = {
         {"unknown", "a", 2, "a", NULL},
         {"groq/b", "groq/*", 1, "*", "b"},
@@ -129,8 +112,9 @@ static void default_fallback_is_last(void **state)
     assert_true(config_group(c, STR("unknown"), NULL)->wildcard); /* never a label */
     assert_false(config_group(c, STR("a"), NULL)->wildcard);
     config_put(c);
-    c = load("model_list: [{model_name: \"groq/*\", litellm_params: {model: \"groq/*\", api_key: "
-             "k}}]\nlitellm_settings: {default_fallbacks: [groq/x]}\n");
+    c = sealed_config(
+        "model_list: [{model_name: \"groq/*\", litellm_params: {model: \"groq/*\", api_key: "
+        "k}}]\nlitellm_settings: {default_fallbacks: [groq/x]}\n");
     check(c, (struct expected[]){{"unknown", "groq/*", 1, "*", "x"}}, 1);
     config_put(c);
 }
@@ -138,11 +122,11 @@ static void default_fallback_is_last(void **state)
 static void aliases_of_both_sections(void **state)
 {
     (void)state;
-    struct config *c = load("model_list:\n"
-                            "- {model_name: a, litellm_params: {model: ollama/a}}\n"
-                            "- {model_name: b, litellm_params: {model: ollama/b}}\n"
-                            "litellm_settings: {model_alias_map: {x: a, y: a, w: z}}\n"
-                            "router_settings: {model_group_alias: {y: b, z: b}}\n");
+    struct config *c = sealed_config("model_list:\n"
+                                     "- {model_name: a, litellm_params: {model: ollama/a}}\n"
+                                     "- {model_name: b, litellm_params: {model: ollama/b}}\n"
+                                     "litellm_settings: {model_alias_map: {x: a, y: a, w: z}}\n"
+                                     "router_settings: {model_group_alias: {y: b, z: b}}\n");
     static const struct expected rows[] = {{"x", "a", 1, "a", NULL},
                                            {"y", "a", 1, "a", NULL},
                                            {"z", "b", 1, "b", NULL},
@@ -156,7 +140,7 @@ static void aliases_of_both_sections(void **state)
 static void weights_stay(void **state)
 {
     (void)state;
-    struct config *c = load(
+    struct config *c = sealed_config(
         "model_list:\n"
         "- {model_name: a, litellm_params: {model: ollama/x, weight: 3}, model_info: {id: i1}}\n"
         "- {model_name: a, litellm_params: {model: ollama/x, weight: 1}}\n"

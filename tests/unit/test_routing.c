@@ -1,11 +1,5 @@
 /* test_routing.c -- what the configuration says about trying again: defaults, precedence, policies by kind of error and model, fallbacks. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-
-#include "config/config.h"
+#include "config_fixture.h"
 
 #define MODELS                                                                                     \
     "model_list:\n"                                                                                \
@@ -16,21 +10,10 @@
     "- {model_name: c, litellm_params: {model: ollama/c}}\n"                                       \
     "- {model_name: \"groq/*\", litellm_params: {model: \"groq/*\", api_key: k}}\n"
 
-static struct config *load(const char *yaml)
-{
-    struct err e = {0};
-    struct config_options o = {.text = str_from(yaml), .sealed = true};
-    struct config *c = config_load(&o, &e);
-    if (!c)
-        print_error("%d:%d: %s\n", e.line, e.column, e.text);
-    assert_non_null(c);
-    return c;
-}
-
 static void has_defaults(void **state)
 {
     (void)state;
-    struct config *c = load(MODELS);
+    struct config *c = sealed_config(MODELS);
     const struct routing *r = &c->routing;
     assert_int_equal(c->note_count, 0);
     assert_int_equal(r->strategy, STRATEGY_SIMPLE_SHUFFLE);
@@ -56,7 +39,8 @@ static void has_defaults(void **state)
 static void deployments_say_their_own(void **state)
 {
     (void)state;
-    struct config *c = load(MODELS "router_settings: {default_max_parallel_requests: 3}\n");
+    struct config *c =
+        sealed_config(MODELS "router_settings: {default_max_parallel_requests: 3}\n");
     const struct deployment *a = &c->deployments[0], *b = &c->deployments[1],
                             *d = &c->deployments[2];
     assert_int_equal(a->tag_count, 2);
@@ -98,7 +82,7 @@ static void kinds_of_errors_become_classes(void **state)
         snprintf(yaml, sizeof yaml,
                  MODELS "router_settings: {retry_policy: {%s}, allowed_fails_policy: {%s}}\n",
                  retries, allowed);
-        struct config *c = load(yaml);
+        struct config *c = sealed_config(yaml);
         assert_int_equal(c->note_count, 0);
         for (int class = 0; class < FAILURE_CLASS_COUNT; class ++) {
             assert_int_equal(c->routing.retry_policy.by_class[class], rows[i].expected[class]);
@@ -113,14 +97,14 @@ static void a_models_policy_replaces_the_general_one(void **state)
 {
     (void)state;
     struct config *c =
-        load(MODELS "router_settings:\n"
-                    "  model_group_alias: {alias: b}\n"
-                    "  retry_policy: {TimeoutErrorRetries: 9, RateLimitErrorRetries: "
-                    "8}\n"
-                    "  model_group_retry_policy:\n"
-                    "    a: {TimeoutErrorRetries: 1}\n"
-                    "    alias: {TimeoutErrorRetries: 2}\n"
-                    "    b: {}\n");
+        sealed_config(MODELS "router_settings:\n"
+                             "  model_group_alias: {alias: b}\n"
+                             "  retry_policy: {TimeoutErrorRetries: 9, RateLimitErrorRetries: "
+                             "8}\n"
+                             "  model_group_retry_policy:\n"
+                             "    a: {TimeoutErrorRetries: 1}\n"
+                             "    alias: {TimeoutErrorRetries: 2}\n"
+                             "    b: {}\n");
     const struct routing *r = &c->routing;
     static const struct {
         const char *asked, *group;
@@ -150,11 +134,12 @@ static void assert_leads_to(const struct config *c, enum fallback_kind kind, con
 static void fallbacks_are_found(void **state)
 {
     (void)state;
-    struct config *c = load(MODELS "router_settings:\n"
-                                   "  model_group_alias: {alias: a}\n"
-                                   "  fallbacks: [{a: [b, c]}, {alias: [c]}, {llama: b}, {c: []}]\n"
-                                   "  context_window_fallbacks: [{a: [{model: groq/long}]}]\n"
-                                   "  default_fallbacks: [groq/any, c]\n");
+    struct config *c =
+        sealed_config(MODELS "router_settings:\n"
+                             "  model_group_alias: {alias: a}\n"
+                             "  fallbacks: [{a: [b, c]}, {alias: [c]}, {llama: b}, {c: []}]\n"
+                             "  context_window_fallbacks: [{a: [{model: groq/long}]}]\n"
+                             "  default_fallbacks: [groq/any, c]\n");
     assert_int_equal(c->note_count, 0);
     assert_leads_to(c, FALLBACK_GENERAL, "a", "a", "b c");
     assert_leads_to(c, FALLBACK_GENERAL, "alias", "a", "c");
@@ -172,10 +157,11 @@ static void fallbacks_are_found(void **state)
 static void router_settings_win(void **state)
 {
     (void)state;
-    struct config *c = load(MODELS "litellm_settings: {num_retries: 7, allowed_fails: 8, "
-                                   "fallbacks: [{a: [b]}], content_policy_fallbacks: [{a: [b]}]}\n"
-                                   "router_settings: {num_retries: 1, fallbacks: [{b: [c]}], "
-                                   "content_policy_fallbacks: null}\n");
+    struct config *c =
+        sealed_config(MODELS "litellm_settings: {num_retries: 7, allowed_fails: 8, "
+                             "fallbacks: [{a: [b]}], content_policy_fallbacks: [{a: [b]}]}\n"
+                             "router_settings: {num_retries: 1, fallbacks: [{b: [c]}], "
+                             "content_policy_fallbacks: null}\n");
     assert_int_equal(c->routing.num_retries, 1);
     assert_int_equal(c->routing.allowed_fails, 8);
     assert_leads_to(c, FALLBACK_GENERAL, "a", "a", "-");
@@ -202,7 +188,7 @@ static void checks_switch_on(void **state)
          true, true, true},
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
-        struct config *c = load(rows[i].yaml);
+        struct config *c = sealed_config(rows[i].yaml);
         assert_int_equal(c->routing.enforce_rate_limits, rows[i].limits);
         assert_int_equal(c->routing.session_affinity, rows[i].session);
         assert_int_equal(c->routing.prefix_affinity, rows[i].prefix);
@@ -227,7 +213,7 @@ static void strategies_are_read(void **state)
                  "router_settings: {routing_strategy: %s, routing_strategy_args: {ttl: 60, "
                  "lowest_latency_buffer: 0.25}}\n",
                  rows[i].name);
-        struct config *c = load(yaml);
+        struct config *c = sealed_config(yaml);
         assert_int_equal(c->routing.strategy, rows[i].strategy);
         assert_int_equal(c->routing.latency_ttl_ms, 60000);
         assert_float_equal(c->routing.lowest_latency_buffer, 0.25, 0);
