@@ -116,8 +116,8 @@ bool deployment_limits(const struct routing *r, const struct deployment *d, stru
     return l->requests >= 0 || l->tokens >= 0 || l->parallel >= 0;
 }
 
-/* ns until there is room for this request; 0: there is. */
-static uint64_t room_after_ns(const struct chooser *c, const struct deployment *d)
+/* ns until there is room for a request; 0: there is. `refused`: not for this one, which then needs more tokens than are left. */
+static uint64_t room_after_ns(const struct chooser *c, const struct deployment *d, bool refused)
 {
     struct quota_limits limits;
     struct quota_view view;
@@ -125,7 +125,7 @@ static uint64_t room_after_ns(const struct chooser *c, const struct deployment *
         return 0;
     quota_look(&state_of(c, d)->quota, &limits, c->q->now_ns, &view);
     if (view.remaining_requests == 0 || view.remaining_tokens == 0 ||
-        (view.remaining_tokens > 0 && view.remaining_tokens < c->q->reserve_tokens))
+        (refused && limits.tokens >= 0))
         return MAX(view.reset_ns, NS_PER_S);
     if (limits.parallel >= 0 && view.parallel >= limits.parallel)
         return NS_PER_S; /* when one of them ends: a guess */
@@ -143,7 +143,7 @@ static enum sieved sieve(const struct chooser *c, const struct deployment *d)
         return TOO_LONG;
     if (!r->disable_cooldowns && fleet_rest(state_of(c, d), c->q->now_ns) == REST_RESTS)
         return RESTS;
-    return room_after_ns(c, d) ? FULL : MAY;
+    return room_after_ns(c, d, false) ? FULL : MAY;
 }
 
 /* What the background check found, as long as it is fresh. */
@@ -379,7 +379,7 @@ static COLD struct choice nothing(const struct chooser *c)
         if (sieved == RESTS)
             out.wait_ns = MIN(out.wait_ns, fleet_rest_left_ns(state_of(c, d), c->q->now_ns));
         else if (sieved == FULL || sieved == MAY)
-            out.wait_ns = MIN(out.wait_ns, room_after_ns(c, d));
+            out.wait_ns = MIN(out.wait_ns, room_after_ns(c, d, sieved == MAY));
     }
     out.resting = left_out[RESTS];
     out.full = left_out[FULL];

@@ -14,10 +14,9 @@ struct choice_request {
     struct deployment_state *const *states; /* by deployment id */
     const struct str *tags;                 /* the request's */
     int tag_count;
-    uint64_t sticky;        /* sticky_hash(); 0: nothing to be faithful to */
-    bool stream;            /* what latency is: see fleet_succeeded */
-    int64_t prompt_tokens;  /* estimate; 0: not known */
-    int64_t reserve_tokens; /* what the attempt would take from tpm */
+    uint64_t sticky;       /* sticky_hash(); 0: nothing to be faithful to */
+    bool stream;           /* what latency is: see fleet_succeeded */
+    int64_t prompt_tokens; /* estimate; 0: not known */
     const uint32_t *
         tried; /* ids of deployments that failed this request; chosen again only when nothing else is left */
     int tried_count;
