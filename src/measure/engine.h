@@ -1,0 +1,69 @@
+/* engine.h -- sends requests by a plan and measures each: the instrument. One event loop a thread, on the gateway's own net/ and http/.
+ *
+ * Latency is counted from when a request was due, not from when there was time to send it (no coordinated omission). Nothing is hidden: what was due
+ * and could not be sent is a sample too (OUTCOME_DROPPED). Precise schedules sleep until shortly before a request is due and then spin. */
+#pragma once
+
+#include "measure/arrivals.h"
+#include "measure/prompts.h"
+#include "measure/sample.h"
+#include "measure/target.h"
+
+#define ENGINE_THREADS_MAX 64
+
+struct engine_options {
+    const struct measure_target *target;
+    const struct prompts *prompts;
+    const struct arrivals_plan *plan;
+    unsigned threads; /* 0: 1 */
+    uint32_t
+        connections_max; /* in flight at most, all threads; 0: 65536. Open loop: what is due beyond that waits for a slot and is late */
+    bool fresh_connections; /* a new one for each request */
+    bool user_stamps;       /* do not ask the kernel for receive times */
+    bool spin;              /* before a due time: precise, and one busy core a thread */
+    int64_t connect_timeout_ms, head_timeout_ms, idle_timeout_ms, total_timeout_ms; /* 0: none */
+    int64_t
+        grace_ms; /* what is in flight when the last stage is over has so long to end; then CANCELLED */
+    /* Called for each request that ended, in the order of ending, on the thread that sent it: `thread` is 0 to threads - 1. What it points to is
+     * valid during the call. Keep it short: it is on the clock of the others. */
+    void (*on_sample)(void *user, unsigned thread, const struct sample *s);
+    void *user;
+    /* Where responses' bodies are wanted (weir test): events, or NULL. */
+    uint64_t first_number; /* of the ids */
+};
+
+struct engine;
+/* Starts the threads; the first stage begins start_delay later, at one moment for all. NULL with a sentence. */
+MUST_USE struct engine *engine_start(const struct engine_options *o, struct err *e);
+
+struct engine_progress { /* summed over threads; any thread may ask at any time */
+    uint64_t sent, ended, ok, failed, dropped, in_flight, connects;
+    uint64_t bytes_in, chunks;
+    uint32_t stage;      /* the latest that has begun */
+    uint64_t elapsed_ns; /* since the first stage began */
+    bool over;
+};
+void engine_progress(const struct engine *e, struct engine_progress *out);
+/* No more requests; those in flight have grace_ms. [any thread, not signal handlers] */
+void engine_stop(struct engine *e);
+/* Waits until all threads are done, at most `timeout_ms` (-1: as long as it takes). True: they are. */
+bool engine_wait(struct engine *e, int timeout_ms);
+void engine_free(struct engine *e);
+
+/* What the run says of the instrument itself, once it is over. */
+struct engine_account {
+    uint64_t started_ns, ended_ns; /* CLOCK_MONOTONIC; of the measured stages */
+    int64_t started_real_us;
+    double
+        cpu_share; /* of the busiest thread: its CPU time over the time elapsed, spinning left out */
+    uint64_t ticker_stall_max_ns; /* longest time a loop did not come round */
+    /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
+    double lag_p50_ns, lag_p99_ns, lag_max_ns;
+    uint64_t stamped_reads, reads;
+    /* Lateness of sends in open loop: sent_first - due. ns. */
+    double late_p50_ns, late_p99_ns, late_max_ns;
+    uint64_t offered, sent, dropped; /* arrivals of measured stages */
+    double in_flight_mean;           /* time-weighted, for Little's law */
+    uint64_t in_flight_max;
+};
+void engine_account(const struct engine *e, struct engine_account *out);
