@@ -46,9 +46,10 @@ struct scripted { /* of a caller that says which request is which */
 struct arrivals_plan { /* immutable, shared */
     const struct stage *stages;
     size_t stage_count;
-    const struct replayed *replay; /* or NULL. Then stages only say when (until when) its times are kept to, and what is warm-up */
+    const struct replayed *
+        replay; /* or NULL. Then stages only say when (until when) its times are kept to, and what is warm-up */
     size_t replay_count;
-    double replay_speed; /* 2: twice as fast; 0: 1 */
+    double replay_speed;        /* 2: twice as fast; 0: 1 */
     const struct mix_part *mix; /* NULL: one model, number 0 */
     size_t mix_count;
     size_t prompt_count; /* taken in turn; 0: 1 */
@@ -61,8 +62,9 @@ struct arrivals_plan { /* immutable, shared */
 
 struct arrival {
     uint64_t offset_ns; /* from the run's start */
-    uint64_t number;    /* of the run, from 0; distinct over all threads. In open loop: of the process */
-    uint64_t tag;       /* the script's; else the number */
+    uint64_t
+        number;   /* of the run, from 0; distinct over all threads. In open loop: of the process */
+    uint64_t tag; /* the script's; else the number */
     uint32_t stage, model, prompt;
 };
 
@@ -75,8 +77,8 @@ struct arrivals {
     bool exhausted;                          /* no more in this stage */
     uint64_t drawn_in_stage, drawn;          /* points of the process, for all threads */
     uint64_t taken;                          /* by this thread */
-    double at;     /* where the process is, in units of the rate's integral */
-    double ramp_s; /* how long the stage's rate goes from one value to the other */
+    double at;         /* where the process is, in units of the rate's integral */
+    double ramp_s;     /* how long the stage's rate goes from one value to the other */
     double *shares_to; /* of the mix, cumulated, up to 1 */
 };
 
