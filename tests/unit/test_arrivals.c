@@ -415,13 +415,13 @@ static void a_script_says_which_is_which(void **state)
     p.script_count = COUNT(script);
     arrivals_init(&a, &p, 0, 1);
     for (size_t i = 0; i < COUNT(script); i++) {
-        assert_true(arrivals_draw(&a, &one));
+        assert_true(arrivals_draw(&a, i, &one));
         assert_int_equal(one.model, script[i].model);
         assert_int_equal(one.prompt, script[i].prompt);
         assert_int_equal(one.tag, script[i].tag);
         assert_int_equal(one.number, i);
     }
-    assert_false(arrivals_draw(&a, &one));
+    assert_false(arrivals_draw(&a, COUNT(script), &one));
     arrivals_fini(&a);
     assert_true(isnan(arrivals_offered(&p, 0)));
 }
