@@ -430,7 +430,7 @@ static void open_account(struct job *j, const struct http_request *r, uint64_t d
     j->timed = times_kept(&j->worker->times) && j->phase != JOB_ERROR && !j->knobs.faulty;
     j->row = (struct times_row){
         .number = j->answer.number,
-        .arrived_ns = r->arrived_ns,
+        .arrived_ns = r->received_ns ? r->received_ns : r->arrived_ns,
         .read_ns = r->arrived_ns,
         .due_ns =
             j->phase == JOB_STREAM ? sim_due_ns(&j->schedule, 0) : first_due_ns(j, delayed_ns),

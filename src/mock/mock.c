@@ -15,6 +15,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/diag.h"
+#include "net/stamp.h"
+
 /* ---- endpoints ---- */
 
 static void reply_json(struct mock_worker *w, struct http_conn *c)
@@ -213,9 +216,11 @@ static bool worker_init(struct mock *m, uint32_t index, int listener, struct err
     times_init(&w->times, m->options.times);
     for (size_t i = 0; i < sim_model_count; i++)
         (void)tally_slot(&w->tally, sim_models[i].name);
+    struct http_limits own_limits = limits;
+    own_limits.stamps = m->options.times > 0;
     w->loop = loop_new();
     w->freeze = (struct freeze_worker){.freezer = &m->freezer, .loop = w->loop};
-    w->server = http_server_new(w->loop, &limits, &handler, w);
+    w->server = http_server_new(w->loop, &own_limits, &handler, w);
     if (http_server_listen(w->server, listener, NULL))
         return true;
     close(listener);
@@ -239,6 +244,10 @@ static int listener_for(struct mock *m, uint32_t index, int first, uint16_t *por
         return fd;
     }
     int fd = sock_listen(o->host, *port, o->workers > 1 && !is_unix(o->host), 4096, e);
+    /* What comes before a connection is accepted has a time, too: it inherits this. */
+    if (fd >= 0 && o->times && !is_unix(o->host) && !stamp_enable(fd))
+        diag_warn(
+            "the kernel does not tell when requests arrive: the account begins when they are read");
     struct sock_addr bound = {.len = sizeof bound.storage};
     if (fd >= 0 && *port == 0 && getsockname(fd, &bound.any, &bound.len) == 0)
         *port = ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
