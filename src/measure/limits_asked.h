@@ -3,20 +3,19 @@
  *   latency p95 < 500ms                  a metric (measured.def's keys), what of it, a bound
  *   p(95)<500                            k6's: of latency, in ms. avg, med, min, max, p(99.9) work, too
  *   latency_p95 < 500ms, p95 < 500ms     as `weir analyze --fail-if` writes them
- *   errors < 1%, rate<0.01               failed of all requests (k6's rate of http_req_failed)
+ *   errors < 1%, rate<0.01               failed of the requests sent, but those that we ended (k6's rate of http_req_failed)
  *   errors count < 10                    requests rate > 100 (a second); requests count >= 1000
- *   dropped < 0.1%, dropped count = 0    arrivals that were due and never sent
+ *   dropped < 0.1%, dropped count = 0    arrivals that were due and never sent, of all that were due
  *   goodput > 95%, goodput rate > 20     requests that met every objective, of all tried; a second
  *   achieved > 99%                       requests sent of requests asked, in open loop
  *   ttft p95 [model=gpt-4o] < 1s         of one model or one stage; also {model:gpt-4o}
  *   http_req_duration: p(95)<500         k6's names of metrics, with a colon or without
  *   errors < 10% abort after 10s         ends the run early, when that much of it is over
  *
- * A comma, `;`, `or` and `and` separate several: all must hold. Bounds have a unit (500ms, 2s, 1%, $0.05); without one a time is in ms. A
+ * Commas and `and` separate several: all must hold. Bounds have a unit (500ms, 2s, 1%, $0.05); without one a time is in ms. A
  * threshold that has nothing to be measured by, or too few samples for its percentile, fails with a sentence. [one thread] */
 #pragma once
 
-#include "measure/engine.h"
 #include "measure/results.h"
 
 #define LIMITS_ASKED_MAX      64
