@@ -1,18 +1,25 @@
 /* results.h -- many samples as few numbers: the metrics of a run, by stage and model.
  *
- * One a thread takes samples (results_take, from the engine's callback); merged when the run is over. Metrics are the table below; each has a
- * histogram, and up to RESULTS_EXACT_MAX values kept exactly, so that percentiles are nearest rank of the values and not of buckets; beyond, of the
- * histogram's (0.05 %), and results_rule says which. */
+ * One a thread takes samples (results_take, from the engine's callback); merged when the run is over. Metrics are those of measured.def, of requests
+ * that were answered well (OK); the schedule lag is that of all that were sent. What is undefined for a request (no token, one token) is absent,
+ * never 0. Each metric has a histogram, and in `total` up to RESULTS_EXACT_MAX values are kept, so that percentiles are nearest rank of the values
+ * and not of buckets; beyond, and by stage and model, they are the histogram's (0.05 %). spread_rule says which.
+ *
+ * Memory, a thread: `total` at most 8 MB a metric that occurs (a plain request has 6, a stream 13), the pooled gaps included; groups about 50 KiB a
+ * metric that occurs in them; a slot of time about 4 KiB, and of these at most RESULTS_SLOTS_MAX. */
 #pragma once
 
-#include "measure/hdr.h"
 #include "measure/sample.h"
+#include "measure/spread.h"
+#include "observe/histogram.h"
 
-#define RESULTS_EXACT_MAX  1000000u
-#define RESULTS_MODELS_MAX 64
-#define RESULTS_STAGES_MAX 64
+#define RESULTS_EXACT_MAX    SPREAD_EXACT_MAX
+#define RESULTS_MODELS_MAX   64
+#define RESULTS_STAGES_MAX   64
+#define RESULTS_SLOTS_MAX    1800
+#define RESULTS_FAILURES_MAX 16
 
-/* M(NAME, "key", "heading", unit, formula): measure/metrics_measured.def. */
+/* M(NAME, "key", "heading", unit, formula): measure/measured.def. */
 enum measured {
 #define M(name, key, heading, unit, formula) MEASURED_##name,
 #include "measure/measured.def"
@@ -26,34 +33,36 @@ struct measured_info {
 };
 const struct measured_info *measured_info(enum measured m);
 
-struct spread {
-    struct hdr hdr;   /* ns; rates in 1/1000 a second; USD in 1e-12 */
-    uint64_t *values; /* exact, unsorted until results_seal */
-    size_t value_count, value_room;
-    bool overflowed; /* more than RESULTS_EXACT_MAX: the histogram's are used */
-    double lag_product_sum;
-    uint64_t previous, pair_count; /* lag-1 autocorrelation, in the order of ending */
-};
-
 struct results_group {
     uint64_t outcomes[OUTCOME_COUNT];
     uint64_t requests; /* all but dropped ones */
     uint64_t prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens;
-    uint64_t tokens_in_window; /* token events that arrived while stages were measured */
-    uint64_t stalls;           /* gaps > max(3 x median gap, 200 ms) */
+    uint64_t
+        tokens_told; /* requests whose number of tokens the server told; of the others it is the number of chunks */
+    uint64_t
+        tokens_in_window; /* of answers, whose arrival lies in the window; where a chunk is several tokens, each counts as many */
+    uint64_t stalls;      /* gaps > max(3 x median gap of the request, 200 ms) */
     uint64_t stamped, streams, reused;
     uint64_t body_bytes;
     double cost_usd, wasted_usd;
     uint64_t first_ns, last_ns; /* due of the first, end of the last */
-    uint64_t good;              /* met every objective */
+    uint64_t good;              /* OK, and met every objective */
     struct spread spreads[MEASURED_COUNT];
 };
+/* Requests that were due, the dropped ones among them: goodput's denominator. */
+uint64_t results_attempts(const struct results_group *g);
+/* Attempts that ended otherwise than OK; those that we cancelled ourselves are none. */
+uint64_t results_failures(const struct results_group *g);
 
-/* Objectives, for goodput: at most so long; 0: not asked. */
+/* Objectives, for goodput: at most so long; 0: not asked. An answer that is no stream comes at its end: that is its first token and its last one.
+ * TPOT of a single token, and gaps where there is none, are met. */
 struct objectives {
-    uint64_t ttft_ns, e2e_ns, tpot_ns, itl_ns, total_ns;
+    uint64_t ttft_ns, e2e_ns, tpot_ns;
+    uint64_t itl_ns;      /* every gap between two chunks */
+    uint64_t total_ns;    /* end of the answer - first byte sent */
+    uint64_t response_ns; /* end of the answer - due */
 };
-/* "ttft=500ms,e2e=5s". */
+/* "ttft=500ms,e2e=5s". Numbers without a unit are ms. */
 MUST_USE bool objectives_parse(struct str text, struct objectives *out, struct err *e);
 bool objectives_any(const struct objectives *o);
 
@@ -61,51 +70,42 @@ struct results {
     uint32_t stage_count, model_count;
     struct objectives objectives;
     struct results_group total, warm_up;
-    struct results_group *by_stage; /* [stage] */
-    struct results_group *by_model; /* [model] */
-    /* A second each, from the first due time: for plots and "drift". */
+    struct results_group *by_stage; /* [stage]; histograms only */
+    struct results_group *by_model; /* [model]; histograms only */
+    /* The measurement window, for tokens_in_window and in_flight_ns; CLOCK_MONOTONIC. results_new: from origin_ns, without an end. May be set before the
+     * first sample is taken, where stages have a given length. */
+    uint64_t window_from_ns, window_to_ns;
+    double
+        in_flight_ns; /* time in flight within the window, of all requests, warm-up and failures included: Little's L is this / window */
+    /* Slots of time of equal length from origin_ns, for plots and drift: a second each, until there would be more than RESULTS_SLOTS_MAX: then two
+     * become one, and so on. Of all samples, warm-up included. */
     struct results_second {
-        uint64_t ended, failed, chunks;
-        struct hdr latency, ttft;
-        uint32_t in_flight;
+        uint64_t begun, ended, failed,
+            chunks; /* begun: sent; failed: ended otherwise than OK, by our own cancelling aside */
+        struct histogram latency, ttft; /* ns, of those that ended well in this slot */
+        uint32_t in_flight;             /* at the slot's end; after results_seal */
     } * seconds;
     size_t second_count, second_room;
+    uint64_t second_ns; /* length of a slot */
     uint64_t origin_ns;
-    /* Failures in words: up to 16 distinct ones, with how often. */
+    /* Failures in words: the first distinct ones, with how often, most frequent first after results_seal. */
     struct results_failure {
         enum outcome outcome;
         uint64_t count;
         char error[SAMPLE_ERROR_BYTES];
-        char request_id[SAMPLE_ID_BYTES];
-    } failures[16];
+        char request_id[SAMPLE_ID_BYTES]; /* of the first */
+    } failures[RESULTS_FAILURES_MAX];
     size_t failure_count;
+    uint64_t failures_untold; /* those with yet other sentences */
 };
 
+/* `o` may be NULL. Never NULL. */
 struct results *results_new(uint32_t stages, uint32_t models, const struct objectives *o,
                             uint64_t origin_ns);
-void results_free(struct results *r);
+void results_free(struct results *r); /* NULL is fine */
+/* About 0.2 us for a plain request and 30 ns more for each gap between chunks. */
 void results_take(struct results *r, const struct sample *s);
-void results_merge(struct results *into, struct results *from);
-/* Sorts what is kept exactly: quantiles then cost nothing. After the last take and merge. */
+/* `from` is of the same stages, models and origin; it stays as it was. */
+void results_merge(struct results *into, const struct results *from);
+/* Sorts what is kept exactly, and fills what needs all. After the last take and merge. */
 void results_seal(struct results *r);
-
-/* ---- reading, after results_seal ---- */
-struct estimate {            /* with a 95 % interval */
-    double value, low, high; /* NaN: cannot be had */
-    bool refused; /* the sample is too small for this percentile: `need` samples would do */
-    uint64_t need;
-};
-/* In the metric's unit as doubles: ns, 1/s, USD. Nearest rank; interval from order statistics (binomial), widened by autocorrelation. */
-struct estimate spread_quantile(const struct spread *s, double quantile);
-struct estimate spread_mean(const struct spread *s); /* Student's t over n_eff */
-double spread_stddev(const struct spread *s);
-double spread_mad(const struct spread *s);
-uint64_t spread_count(const struct spread *s);
-double spread_n_eff(const struct spread *s);
-uint64_t spread_outliers(const struct spread *s); /* beyond Q3 + 3 IQR */
-/* Failure-aware: failures enter as infinity. */
-struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures);
-/* "exact values, nearest rank" or "histogram, within 0.05 %". */
-const char *spread_rule(const struct spread *s);
-/* Smallest n that a two-sided 95 % interval of this percentile needs (p50 6, p90 36, p95 72, p99 368, p99.9 3688). */
-uint64_t quantile_needs(double quantile);
