@@ -14,8 +14,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <unistd.h>
 
 #include "base/diag.h"
+#include "net/stamp.h"
 
 static void start_new(struct http_client *c, struct http_exchange *x);
 
@@ -211,7 +213,7 @@ static void ended_early(struct http_upconn *u, const char *how)
     bool lately = !x->sent_ns || loop_now_ns(c->loop) < x->sent_ns + REPLAY_WITHIN_NS;
     if (!u->got_bytes && x->reused && lately) {
         upconn_close(u);
-        x->connected_ns = x->sent_ns = 0;
+        x->connected_ns = x->sent_ns = x->send_began_ns = 0;
         start_new(c, x);
         return;
     }
@@ -337,6 +339,16 @@ static void await_more(struct http_upconn *u)
         client_set_phase(u, 0, 0);
 }
 
+static void note_arrival(struct http_upconn *u)
+{
+    struct http_exchange *x = u->x;
+    x->read_ns = clock_mono_ns();
+    x->arrived_by_kernel = u->stream.arrived_ns != 0;
+    x->arrived_ns = x->arrived_by_kernel ? u->stream.arrived_ns : x->read_ns;
+    if (!u->got_bytes)
+        x->first_byte_ns = x->arrived_ns;
+}
+
 void client_read(struct http_upconn *u)
 {
     struct http_client *c = u->client;
@@ -350,6 +362,8 @@ void client_read(struct http_upconn *u)
         enum io io = stream_read(&u->stream, c->scratch, sizeof c->scratch, &got);
         if (io == IO_OK) {
             COUNTER_ADD(c->counters->bytes_in, got);
+            if (c->limits.stamp_arrivals)
+                note_arrival(u);
             if (got < sizeof c->scratch && !stream_may_hold_more(&u->stream) && !u->peer_closed)
                 u->readable = false;
             take_input(u, (struct str){c->scratch, got});
@@ -388,6 +402,10 @@ static void send_failed(struct http_upconn *u)
 {
     struct http_exchange *x = u->x;
     char why[128];
+    if (u->in_call) {
+        loop_task(u->client->loop, &u->task);
+        return;
+    }
     snprintf(why, sizeof why, "%s", u->stream.tls ? tls_error(u->stream.tls) : strerror(errno));
     u->send_broken = u->peer_closed = u->readable = true;
     client_read(u);
@@ -416,6 +434,7 @@ void client_send(struct http_upconn *u)
         /* Before the call: on a busy core the kernel runs the upstream first and returns to us when it has
          * answered. */
         now_ns = clock_mono_ns();
+        x->send_began_ns = x->send_began_ns ? x->send_began_ns : now_ns;
         enum io io = total ? send_pieces(u, pieces, count, total, &put) : (put = 0, IO_OK);
         if (io == IO_AGAIN) {
             u->writable = false;
@@ -540,6 +559,7 @@ void http_send(struct http_client *c, struct http_exchange *x)
     ENSURE(x->target_index < c->targets && !x->conn);
     x->started_ns = clock_mono_ns();
     x->connected_ns = x->sent_ns = x->head_ns = x->last_ns = 0;
+    x->resolved_ns = x->tcp_ns = x->send_began_ns = x->first_byte_ns = 0;
     struct http_upconn *u = c->idle[x->target_index];
     if (!u) {
         start_new(c, x);
@@ -556,7 +576,23 @@ void http_send(struct http_client *c, struct http_exchange *x)
     x->reused = true;
     x->connected_ns = x->started_ns;
     client_set_phase(u, x->started_ns, x->answer_timeout_ms);
-    loop_task(c->loop, &u->task);
+    if (!x->at_once) {
+        loop_task(c->loop, &u->task);
+        return;
+    }
+    u->in_call = true;
+    client_send(u);
+    u->in_call = false;
+}
+
+int http_exchange_fd(const struct http_exchange *x)
+{
+    return x->conn ? x->conn->stream.fd : -1;
+}
+
+const struct tls *http_exchange_tls(const struct http_exchange *x)
+{
+    return x->conn ? x->conn->stream.tls : NULL;
 }
 
 void http_cancel(struct http_client *c, struct http_exchange *x)
@@ -597,6 +633,7 @@ struct http_client *http_client_new(struct loop *l, struct resolver *r, struct p
     c->blocks = blocks;
     c->limits = *limits;
     c->targets = targets;
+    c->stamp_fd = limits->stamp_arrivals ? stamp_hold() : -1;
     c->counters = limits->counters ? limits->counters : &c->own_counters;
     c->idle = mem_alloc(targets * sizeof *c->idle);
     c->idle_count = mem_alloc(targets * sizeof *c->idle_count);
@@ -613,6 +650,8 @@ void http_client_free(struct http_client *c)
             upconn_close(c->idle[i]);
     loop_settle(c->loop); /* what upconn_close put off */
     pool_trim(&c->conns);
+    if (c->stamp_fd >= 0)
+        close(c->stamp_fd);
     mem_free(c->idle);
     mem_free(c->idle_count);
     mem_free(c);

@@ -35,6 +35,7 @@ struct http_client_limits {
     int64_t idle_timeout_ms;    /* kept connections */
     size_t max_head_bytes;
     uint32_t max_idle_per_target;
+    bool stamp_arrivals; /* ask the kernel when bytes arrived: for who measures */
     struct http_client_counters
         *counters; /* where to count, when they outlive the client; NULL: its own */
 };
@@ -52,6 +53,8 @@ struct http_exchange {
         answer_timeout_ms; /* request sent to answer's head complete, and while sending without progress; 0: none */
     int64_t silence_timeout_ms; /* between two reads of the answer's body; 0: none */
     int64_t total_timeout_ms;   /* whole exchange; 0: none */
+    /* Over a kept connection the request is written within http_send, not at the end of the pass: for who keeps a schedule. */
+    bool at_once;
 
     /* The answer's head; strs valid during the call. */
     void (*on_head)(struct http_exchange *x, const struct h1_head *h);
@@ -64,6 +67,12 @@ struct http_exchange {
 
     /* ---- times, CLOCK_MONOTONIC; 0: not reached ---- */
     uint64_t started_ns, connected_ns, sent_ns, head_ns, last_ns;
+    /* Ends of DNS and TCP (0 over a kept connection; connected_ns is that of TLS); first byte given to the kernel; first byte of the answer. */
+    uint64_t resolved_ns, tcp_ns, send_began_ns, first_byte_ns;
+    /* In on_head, on_body and on_done: when the bytes arrived that led to the call, and when the read that brought them returned. With stamp_arrivals
+     * only; the kernel's time where by_kernel, else that of the read. */
+    uint64_t arrived_ns, read_ns;
+    bool arrived_by_kernel;
     bool reused; /* ran over a kept connection */
 
     /* ---- the client's ---- */
@@ -79,6 +88,9 @@ void http_client_set_user(struct http_client *c, void *user);
 const struct http_client_counters *http_client_counters(const struct http_client *c);
 /* Begins; writes at the end of the pass. No callback runs before it returns. */
 void http_send(struct http_client *c, struct http_exchange *x);
+/* The socket and TLS (NULL: plain) of an exchange under way, to ask them things; -1 and NULL without a connection. */
+int http_exchange_fd(const struct http_exchange *x);
+const struct tls *http_exchange_tls(const struct http_exchange *x);
 /* Stops at once: the connection is closed, no further callback. */
 void http_cancel(struct http_client *c, struct http_exchange *x);
 /* Back-pressure: no more reading of this answer until http_resume. */

@@ -62,6 +62,7 @@ void client_resolved(struct resolve_query *q, const struct resolve_answer *a)
 {
     struct http_upconn *u = CONTAINER(q, struct http_upconn, query);
     u->state = UP_CONNECTING;
+    u->x->resolved_ns = clock_mono_ns();
     u->answer = *a;
     u->address = 0;
     if (a->count == 0) {
@@ -80,6 +81,8 @@ void client_resolved(struct resolve_query *q, const struct resolve_answer *a)
 static void activate(struct http_upconn *u)
 {
     u->state = UP_ACTIVE;
+    if (u->client->limits.stamp_arrivals && !u->stream.tls)
+        stream_stamp(&u->stream);
     u->x->connected_ns = clock_mono_ns();
     client_set_phase(u, u->x->connected_ns, u->x->answer_timeout_ms);
 }
@@ -102,6 +105,8 @@ static void start_tls(struct http_upconn *u)
         connect_failed(u, ERR_UPSTREAM_TLS, "TLS could not be set up");
         return;
     }
+    if (u->client->limits.stamp_arrivals)
+        stream_stamp(&u->stream);
     u->state = UP_HANDSHAKE;
     client_drive_handshake(u);
 }
@@ -182,6 +187,7 @@ void client_connected(struct http_upconn *u)
         return;
     }
     COUNTER_ADD(u->client->counters->connects, 1);
+    u->x->tcp_ns = clock_mono_ns();
     if (u->target->proxy && u->target->tls)
         start_tunnel(u);
     else if (u->target->tls)

@@ -27,6 +27,7 @@ struct http_upconn {
     uint8_t state;
     bool readable, writable, peer_closed, paused, got_bytes, head_done, keep_alive;
     bool send_broken; /* the server takes no more; it may have answered */
+    bool in_call;     /* within http_send: no callback may run, what fails waits for the task */
     struct http_client *client;
     const struct http_target *target;
     uint32_t target_index;
@@ -62,6 +63,7 @@ struct http_client {
     struct http_upconn **idle; /* one list a target, last used first */
     uint32_t *idle_count;
     uint32_t targets;
+    int stamp_fd; /* stamp_hold's, or -1 */
     struct http_upconn *busy;
     struct h1_head head;                    /* the answer being looked at */
     char scratch[SCRATCH_BYTES];            /* what was just read */

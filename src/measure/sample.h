@@ -49,6 +49,7 @@ struct sample {
     /* Gaps between them, chunks - 1 of them; valid in the callback only. Of very long answers the first GAPS_KEPT. */
     const uint64_t *gaps_ns;
     uint32_t gap_count;
+    uint64_t longest_gap_ns; /* of all of them, also of those not kept */
     int64_t prompt_tokens, completion_tokens, cached_tokens, reasoning_tokens; /* -1: not told */
     bool tokens_counted; /* completion_tokens is the number of chunks, for want of usage */
     uint64_t body_bytes;

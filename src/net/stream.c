@@ -4,6 +4,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/stamp.h"
+
 static enum io io_of_errno(void)
 {
     return errno == EAGAIN || errno == EWOULDBLOCK ? IO_AGAIN : IO_FAIL;
@@ -12,13 +14,20 @@ static enum io io_of_errno(void)
 enum io stream_read(struct stream *s, char *p, size_t n, size_t *got)
 {
     *got = 0;
-    if (s->tls)
-        return tls_read(s->tls, p, n, got);
+    if (s->tls) {
+        enum io io = tls_read(s->tls, p, n, got);
+        s->arrived_ns = s->stamped ? tls_arrived_ns(s->tls) : 0;
+        return io;
+    }
     ssize_t r;
-    do {
-        r = recv(s->fd, p, n, MSG_DONTWAIT);
-    } while (r < 0 &&
-             errno == EINTR); /* not IO_AGAIN: that would say "drained", and no edge would follow */
+    if (s->stamped) {
+        r = stamp_recv(s->fd, p, n, &s->arrived_ns);
+    } else {
+        do {
+            r = recv(s->fd, p, n, MSG_DONTWAIT);
+        } while (r < 0 && errno == EINTR); /* not IO_AGAIN: that would say "drained", and no edge
+                                              would follow */
+    }
     if (r > 0) {
         *got = (size_t)r;
         return IO_OK;
@@ -59,6 +68,13 @@ enum io stream_writev(struct stream *s, const struct iovec *pieces, int count, s
         return io_of_errno();
     *put = (size_t)r;
     return IO_OK;
+}
+
+void stream_stamp(struct stream *s)
+{
+    s->stamped = stamp_enable(s->fd);
+    if (s->stamped && s->tls)
+        tls_stamp(s->tls);
 }
 
 enum io stream_handshake(struct stream *s)

@@ -8,9 +8,15 @@
 #include "net/tls.h"
 
 struct stream {
-    int fd;          /* -1: closed */
-    struct tls *tls; /* NULL: plain */
+    int fd;              /* -1: closed */
+    struct tls *tls;     /* NULL: plain */
+    bool stamped;        /* reads tell when their bytes arrived (stream_stamp) */
+    uint64_t arrived_ns; /* of the last read, by the kernel, CLOCK_MONOTONIC; 0: not known */
 };
+
+/* From now on reads ask the kernel when their bytes arrived; where it does not say, nothing changes. With TLS: of the bytes on the wire that
+ * held the last record. Before the first read, and behind tls_connect. */
+void stream_stamp(struct stream *s);
 
 /* One recv (or TLS read) of at most `n` bytes. With edge-triggered readiness the caller reads again until *got < n
  * (plain: the socket is then drained) or IO_AGAIN. */

@@ -39,6 +39,7 @@
 
 #include "base/mem.h"
 #include "net/sock.h"
+#include "net/stamp.h"
 
 enum {
     HOST_BYTES = 256,   /* a DNS name is at most 253 long */
@@ -73,10 +74,12 @@ struct tls_server {
 struct tls {
     SSL *ssl;
     struct tls_client *client; /* NULL: we are the server */
-    bool established;          /* the handshake is done */
-    bool broken; /* no more calls into OpenSSL: its state is undefined after a fatal error */
-    char *error; /* allocated when something failed, else NULL */
-    char host[]; /* whom we called; "" for a server */
+    int fd;
+    bool established; /* the handshake is done */
+    bool broken;      /* no more calls into OpenSSL: its state is undefined after a fatal error */
+    uint64_t arrived_ns; /* of the last bytes read off a stamped socket */
+    char *error;         /* allocated when something failed, else NULL */
+    char host[];         /* whom we called; "" for a server */
 };
 
 /* ---- errors ---- */
@@ -402,6 +405,7 @@ static struct tls *make_connection(SSL_CTX *ctx, int fd, struct str host)
     struct tls *t = mem_alloc(sizeof *t + host.n + 1);
     if (host.n > 0)
         memcpy(t->host, host.p, host.n);
+    t->fd = fd;
     t->ssl = SSL_new(ctx);
     ENSURE(t->ssl && SSL_set_fd(t->ssl, fd) == 1);
     SSL_set_app_data(t->ssl, t);
@@ -513,6 +517,73 @@ enum io tls_write(struct tls *t, const char *p, size_t n, size_t *put)
         return io == IO_AGAIN && *put > 0 ? IO_OK : io;
     }
     return IO_OK;
+}
+
+/* ---- a socket that tells when its bytes arrived, as a BIO ---- */
+
+static int stamped_read(BIO *bio, char *p, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    uint64_t arrived_ns;
+    ssize_t got = stamp_recv(t->fd, p, (size_t)n, &arrived_ns);
+    BIO_clear_retry_flags(bio);
+    if (got > 0)
+        t->arrived_ns = arrived_ns;
+    else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_read(bio);
+    return (int)got;
+}
+
+static int stamped_write(BIO *bio, const char *p, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    ssize_t put = send(t->fd, p, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
+    BIO_clear_retry_flags(bio);
+    if (put < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        BIO_set_retry_write(bio);
+    return (int)put;
+}
+
+static long stamped_ctrl(BIO *bio, int command, long number, void *p)
+{
+    (void)bio, (void)number, (void)p;
+    return command == BIO_CTRL_FLUSH; /* nothing is buffered here */
+}
+
+static BIO_METHOD *stamped_method;
+
+static void make_stamped_method(void)
+{
+    stamped_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "stamped socket");
+    ENSURE(stamped_method && BIO_meth_set_read(stamped_method, stamped_read) == 1 &&
+           BIO_meth_set_write(stamped_method, stamped_write) == 1 &&
+           BIO_meth_set_ctrl(stamped_method, stamped_ctrl) == 1);
+}
+
+void tls_stamp(struct tls *t)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_stamped_method);
+    BIO *bio = BIO_new(stamped_method);
+    ENSURE(bio);
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    SSL_set_bio(t->ssl, bio, bio);
+}
+
+uint64_t tls_arrived_ns(const struct tls *t)
+{
+    return t->arrived_ns;
+}
+
+const char *tls_version(const struct tls *t)
+{
+    return SSL_get_version(t->ssl);
+}
+
+const char *tls_cipher(const struct tls *t)
+{
+    return SSL_get_cipher_name(t->ssl);
 }
 
 bool tls_pending(const struct tls *t)

@@ -47,6 +47,14 @@ enum io tls_write(struct tls *t, const char *p, size_t n, size_t *put);
 bool tls_pending(const struct tls *t);
 /* The server agreed to resume an earlier session (no certificates were sent). */
 bool tls_resumed(const struct tls *t);
+/* Reads of the socket ask for the kernel's receive times (net/stamp.h), which the socket must have been told to give. Before the handshake. */
+void tls_stamp(struct tls *t);
+/* When the ciphertext of what was read last had arrived, CLOCK_MONOTONIC; 0: not known. Of several records that came with one read: that of
+ * their last byte. */
+uint64_t tls_arrived_ns(const struct tls *t);
+/* "TLSv1.3", "TLS_AES_256_GCM_SHA384": of an established connection; static text. */
+const char *tls_version(const struct tls *t);
+const char *tls_cipher(const struct tls *t);
 /* Why the last call failed, e.g. "the certificate has expired (example.com)"; "" if it did not.
  * Valid until tls_free. */
 const char *tls_error(const struct tls *t);
