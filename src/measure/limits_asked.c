@@ -389,11 +389,24 @@ static bool take_sign(struct parser *p)
     return tokens_fail(&p->t, p->e, "expected < <= > >= = or !=");
 }
 
+/* A number that only grows is below any bound at first. */
+static bool can_abort(const struct limit_asked *l)
+{
+    return l->stat != LIMIT_COUNT || l->sign == LIMIT_LESS || l->sign == LIMIT_LESS_EQUAL;
+}
+
 static bool take_abort(struct parser *p)
 {
     int64_t us;
+    struct tokens at = p->t;
     p->limit->abort = take(p, "abort");
-    if (!p->limit->abort || !take(p, "after"))
+    if (!p->limit->abort)
+        return true;
+    if (!can_abort(p->limit))
+        return tokens_fail(&at, p->e,
+                           "a count is below its bound until the end: it cannot end the "
+                           "run early; expected < or <= with abort");
+    if (!take(p, "after"))
         return true;
     if (p->t.now.kind != TOKEN_WORD || !when_span(p->t.now.text, &us, NULL))
         return tokens_fail(&p->t, p->e, "expected a time with its unit, such as 10s");

@@ -97,17 +97,7 @@ bool limits_asked_check(struct limits_asked *l, const struct limits_input *in);
 /* A value as the limit's bound is shown: "500 ms", "1 %", "20/s". */
 void limit_asked_show(const struct limit_asked *l, double value, char *out, size_t out_bytes);
 
-/* ---- while the run goes on, for those that abort ---- */
-
-/* What one such limit has seen: one a thread and limit, merged by who asks. Zeroed memory is an empty one. */
-struct limit_watch {
-    uint64_t requests, failed, dropped, good, tokens, count;
-    struct hdr hdr; /* of its metric */
-};
-void limit_watch_fini(struct limit_watch *w);
-void limit_watch_take(struct limit_watch *w, const struct limit_asked *l,
-                      const struct objectives *o, const struct sample *s);
-void limit_watch_merge(struct limit_watch *into, const struct limit_watch *from);
-/* Is it past its bound, after so long, with enough requests to say so? By the histogram: 0.05 %. */
-bool limit_watch_fails(const struct limit_watch *w, const struct limit_asked *l,
-                       uint64_t elapsed_ns);
+/* While the run goes on: the first of those that abort that is past its bound, or NULL. `results` need not be sealed; percentiles are the
+ * histogram's, and none is looked at before the sample can carry it, or before LIMIT_ABORT_CHECK_MIN requests. */
+const struct limit_asked *limits_asked_abort(struct limits_asked *l, const struct limits_input *in,
+                                             uint64_t elapsed_ns);

@@ -40,14 +40,10 @@ static const struct results_group *group_of(const struct limit_asked *l, const s
     return &r->total;
 }
 
-/* What ended otherwise than well, but what we ended and what was never sent. */
+/* Of what was sent: what was dropped, and what we ended ourselves, is told apart. */
 static uint64_t failed_of(const struct results_group *g)
 {
-    uint64_t failed = 0;
-    for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (o != OUTCOME_OK && o != OUTCOME_CANCELLED && o != OUTCOME_DROPPED)
-            failed += g->outcomes[o];
-    return failed;
+    return results_failures(g) - g->outcomes[OUTCOME_DROPPED];
 }
 
 static uint64_t answered_of(const struct results_group *g)
@@ -99,16 +95,13 @@ static double to_bound(const struct limit_asked *l, double value)
     return measured_info(l->metric)->unit == MEASURED_NS ? value / NS_A_MS : value;
 }
 
-/* What the histogram has, in the results' unit: ns, 1/1000 a second, 1e-12 USD. */
-static double from_hdr(const struct limit_asked *l, double value)
+/* A threshold is about this run, not about others like it: where values that resemble their neighbours leave the percentile without an interval
+ * (a ramp), it has a value still. */
+static double quantile_of(const struct spread *s, double quantile)
 {
-    switch (measured_info(l->metric)->unit) {
-    case MEASURED_NS: return value / NS_A_MS;
-    case MEASURED_PER_S: return value / 1e3;
-    case MEASURED_USD: return value / 1e12;
-    case MEASURED_TOKENS: break;
-    }
-    return value;
+    struct estimate e = spread_quantile(s, quantile);
+    return e.refused ? (double)hdr_quantile(&s->hdr, quantile) * (s->unit > 0 ? s->unit : 1)
+                     : e.value;
 }
 
 static double of_spread(struct limit_asked *l, const struct spread *s)
@@ -122,13 +115,13 @@ static double of_spread(struct limit_asked *l, const struct spread *s)
     if (l->stat == LIMIT_STDDEV)
         return to_bound(l, spread_stddev(s));
     if (l->quantile <= 0 || l->quantile >= 1)
-        return from_hdr(l, (double)(l->quantile <= 0 ? s->hdr.min : s->hdr.max));
-    struct estimate e = spread_quantile(s, l->quantile);
-    if (!e.refused)
-        return to_bound(l, e.value);
+        return to_bound(l, l->quantile <= 0 ? spread_min(s) : spread_max(s));
+    if (spread_count(s) >= quantile_needs(l->quantile))
+        return to_bound(l, quantile_of(s, l->quantile));
     snprintf(l->why, sizeof l->why,
              "p%g needs %llu values, and there are %llu: run longer, or ask for a lower percentile",
-             l->quantile * 100, (unsigned long long)e.need, (unsigned long long)spread_count(s));
+             l->quantile * 100, (unsigned long long)quantile_needs(l->quantile),
+             (unsigned long long)spread_count(s));
     return NAN;
 }
 
@@ -175,6 +168,44 @@ bool limits_asked_check(struct limits_asked *l, const struct limits_input *in)
     for (size_t i = 0; i < l->count; i++)
         good &= check_one(&l->all[i], in);
     return good;
+}
+
+/* ---- a run that goes on ---- */
+
+static double of_growing(const struct limit_asked *l, const struct spread *s)
+{
+    double unit = s->unit > 0 ? s->unit : 1;
+    if (l->stat == LIMIT_COUNT)
+        return (double)s->hdr.count;
+    if (l->stat == LIMIT_MEAN)
+        return to_bound(l, hdr_mean(&s->hdr) * unit);
+    if (l->stat == LIMIT_STDDEV)
+        return to_bound(l, hdr_stddev(&s->hdr) * unit);
+    if (l->quantile <= 0 || l->quantile >= 1)
+        return to_bound(l, (double)(l->quantile <= 0 ? s->hdr.min : s->hdr.max) * unit);
+    if (s->hdr.count < quantile_needs(l->quantile))
+        return NAN;
+    return to_bound(l, (double)hdr_quantile(&s->hdr, l->quantile) * unit);
+}
+
+const struct limit_asked *limits_asked_abort(struct limits_asked *l, const struct limits_input *in,
+                                             uint64_t elapsed_ns)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        struct limit_asked *one = &l->all[i];
+        const struct results_group *g = group_of(one, in->results);
+        if (!one->abort || elapsed_ns < one->abort_after_ns || !g ||
+            results_attempts(g) < LIMIT_ABORT_CHECK_MIN)
+            continue;
+        double value = one->of == LIMIT_METRIC ? of_growing(one, &g->spreads[one->metric])
+                                               : of_counts(one, g, in);
+        if (isnan(value) || holds(one, value))
+            continue;
+        one->value = value;
+        l->aborted = true;
+        return one;
+    }
+    return NULL;
 }
 
 void limit_asked_show(const struct limit_asked *l, double value, char *out, size_t out_bytes)

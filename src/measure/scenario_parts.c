@@ -118,6 +118,7 @@ static void read_amount(struct scenario_reader *r, struct yaml_node *n, enum sta
 static void read_ends(struct scenario_reader *r, struct yaml_node *map, struct stage *s)
 {
     double from = NAN, to = NAN, second;
+    size_t before = r->scenario->mistake_count;
     for (struct yaml_node *n = map->child; n; n = n->next) {
         bool is_from = str_eq(n->key, STR("from"));
         if (is_from || str_eq(n->key, STR("to")))
@@ -127,7 +128,7 @@ static void read_ends(struct scenario_reader *r, struct yaml_node *map, struct s
                                     (int)MIN(n->key.n, 60u), n->key.p ? n->key.p : "",
                                     STR_ARG(map->key));
     }
-    if (!yaml_get(map, "from") || !yaml_get(map, "to"))
+    if (r->scenario->mistake_count == before && (!yaml_get(map, "from") || !yaml_get(map, "to")))
         scenario_mistake(r, map, "%.*s: expected both ends, such as {from: 1, to: 100}",
                          STR_ARG(map->key));
     s->from = isnan(from) ? 0 : from;
@@ -271,20 +272,18 @@ void scenario_read_slo(struct scenario_reader *r, struct yaml_node *n, void *bas
     /* One at a time, so that a mistake has its own place. */
     for (struct yaml_node *c = n->child; c; c = c->next) {
         struct err one = {0};
-        struct objectives alone = {0};
-        if (!scenario_text(r, c, &text))
+        struct objectives alone;
+        struct str value;
+        if (!scenario_text(r, c, &value))
             continue;
-        struct str pair = arena_printf(a, "%.*s=%.*s", STR_ARG(c->key), STR_ARG(text));
-        if (!objectives_parse(pair, &alone, &one)) {
+        struct str pair = arena_printf(a, "%.*s=%.*s", STR_ARG(c->key), STR_ARG(value));
+        if (!objectives_parse(pair, &alone, &one))
             scenario_mistake(r, c, "slo: %s", one.text);
-            continue;
-        }
-        s->slo.ttft_ns = MAX(s->slo.ttft_ns, alone.ttft_ns);
-        s->slo.e2e_ns = MAX(s->slo.e2e_ns, alone.e2e_ns);
-        s->slo.tpot_ns = MAX(s->slo.tpot_ns, alone.tpot_ns);
-        s->slo.itl_ns = MAX(s->slo.itl_ns, alone.itl_ns);
-        s->slo.total_ns = MAX(s->slo.total_ns, alone.total_ns);
+        else
+            text = arena_printf(a, "%.*s%s%.*s", STR_ARG(text), text.n ? "," : "", STR_ARG(pair));
     }
+    if (text.n && !objectives_parse(text, &s->slo, &e))
+        scenario_mistake(r, n, "slo: %s", e.text);
 }
 
 /* Names that are known already; a replay brings models of its own. */
