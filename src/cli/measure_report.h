@@ -40,6 +40,11 @@ double measure_window_s(const struct results_group *g);
 double measure_requests_per_s(const struct results_group *g);
 double measure_tokens_per_s(const struct results_group *g);
 double measure_goodput_per_s(const struct results_group *g);
+/* The least or the greatest value, in the metric's unit; NaN of none. */
+double measured_end(enum measured m, const struct spread *s, bool greatest);
+/* Which of the metrics have values, in their order; NULL: of those that matter to most readers. Returns how many. */
+size_t measure_metrics_shown(const struct results_group *g, const enum measured *metrics,
+                             size_t count, enum measured out[MEASURED_COUNT]);
 uint64_t measure_failed(
     const struct results_group *g); /* all outcomes but ok and cancelled; dropped ones too */
 
