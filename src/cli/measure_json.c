@@ -72,10 +72,8 @@ static void write_metric(struct json_out *j, enum measured m, const struct sprea
     write_estimate(j, "mean", m, &mean);
     json_number(j, member("stddev", suffix, "").text, measured_raw(m, spread_stddev(s)), "%.9g");
     json_number(j, member("mad", suffix, "").text, measured_raw(m, spread_mad(s)), "%.9g");
-    json_number(j, member("min", suffix, "").text, measured_raw(m, measured_end(m, s, false)),
-                "%.9g");
-    json_number(j, member("max", suffix, "").text, measured_raw(m, measured_end(m, s, true)),
-                "%.9g");
+    json_number(j, member("min", suffix, "").text, measured_raw(m, spread_min(s)), "%.9g");
+    json_number(j, member("max", suffix, "").text, measured_raw(m, spread_max(s)), "%.9g");
     json_count(j, "outliers", spread_outliers(s));
     json_nest(j, "percentiles_refused", "{");
     for (size_t i = 0; i < COUNT(quantiles); i++) {
@@ -99,10 +97,11 @@ static void write_counts(struct json_out *j, const struct results_group *g)
     } counts[] = {
         {"requests", g->requests},
         {"ok", g->outcomes[OUTCOME_OK]},
-        {"failed", measure_failed(g)},
+        {"failed", results_failures(g)},
         {"dropped", g->outcomes[OUTCOME_DROPPED]},
         {"cancelled", g->outcomes[OUTCOME_CANCELLED]},
         {"streams", g->streams},
+        {"tokens_told", g->tokens_told},
         {"on_kept_connections", g->reused},
         {"kernel_stamped", g->stamped},
         {"prompt_tokens", g->prompt_tokens},
@@ -124,7 +123,7 @@ static void write_counts(struct json_out *j, const struct results_group *g)
 static void write_rates(struct json_out *j, const struct measure_report *r,
                         const struct results_group *g)
 {
-    double all = (double)(g->requests + g->outcomes[OUTCOME_DROPPED]);
+    double all = (double)results_attempts(g);
     json_number(j, "window_s", measure_window_s(g), "%.6f");
     json_number(j, "requests_per_s", measure_requests_per_s(g), "%.9g");
     json_number(j, "tokens_per_s", measure_tokens_per_s(g), "%.9g");
@@ -200,9 +199,9 @@ void measure_json_groups(struct json_out *j, const struct measure_report *r)
 
 /* ---- the rest ---- */
 
-static double median_ms(const struct hdr *h)
+static double median_ms(const struct histogram *h)
 {
-    return h->count ? (double)hdr_quantile(h, .5) / 1e6 : NAN;
+    return h->count ? (double)histogram_quantile(h, .5) / 1e6 : NAN;
 }
 
 void measure_json_seconds(struct json_out *j, const struct measure_report *r)
@@ -211,7 +210,7 @@ void measure_json_seconds(struct json_out *j, const struct measure_report *r)
     json_nest(j, "seconds", "[");
     for (size_t i = 0; i < x->second_count; i++) {
         json_nest(j, NULL, "{");
-        json_count(j, "at_s", i);
+        json_number(j, "at_s", (double)i * (double)x->second_ns / 1e9, "%.6g");
         json_count(j, "ended", x->seconds[i].ended);
         json_count(j, "failed", x->seconds[i].failed);
         json_count(j, "chunks", x->seconds[i].chunks);

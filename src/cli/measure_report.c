@@ -15,21 +15,22 @@ const size_t measure_main_metric_count = COUNT(measure_main_metrics);
 
 /* ---- numbers ---- */
 
+/* To 0.1 us: no clock of ours is better than that. */
 static struct num show_ns(double ns)
 {
-    return num_ms(ns / 1000);
+    return num_ms(round(ns / 100) / 10);
 }
 
 /* By enum measured_unit. */
 static const struct {
     struct num (*show)(double);
-    double raw, kept; /* factors: of the value for machines, and of what a histogram holds */
+    double raw; /* a factor: of the value for machines */
     const char *suffix;
 } units[] = {
-    [MEASURED_NS] = {show_ns, 1e-6, 1, "_ms"},
-    [MEASURED_PER_S] = {num_rate, 1, 1e-3, "_per_s"},
-    [MEASURED_TOKENS] = {num_count, 1, 1, "_tokens"},
-    [MEASURED_USD] = {num_usd, 1, 1e-12, "_usd"},
+    [MEASURED_NS] = {show_ns, 1e-6, "_ms"},
+    [MEASURED_PER_S] = {num_rate, 1, "_per_s"},
+    [MEASURED_TOKENS] = {num_count, 1, "_tokens"},
+    [MEASURED_USD] = {num_usd, 1, "_usd"},
 };
 
 struct num measured_show(enum measured m, double value)
@@ -45,12 +46,6 @@ double measured_raw(enum measured m, double value)
 const char *measured_suffix(enum measured m)
 {
     return units[measured_info(m)->unit].suffix;
-}
-
-double measured_end(enum measured m, const struct spread *s, bool greatest)
-{
-    uint64_t kept = greatest ? s->hdr.max : s->hdr.min;
-    return s->hdr.count ? (double)kept * units[measured_info(m)->unit].kept : NAN;
 }
 
 /* One number and its unit, as "12.3 ms" and unlike "2 min 5 s"? `*digits`: where the unit begins. */
@@ -93,15 +88,6 @@ double measure_tokens_per_s(const struct results_group *g)
 double measure_goodput_per_s(const struct results_group *g)
 {
     return (double)g->good / measure_window_s(g);
-}
-
-uint64_t measure_failed(const struct results_group *g)
-{
-    uint64_t failed = 0;
-    for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (o != OUTCOME_OK && o != OUTCOME_CANCELLED)
-            failed += g->outcomes[o];
-    return failed;
 }
 
 /* ---- times ---- */
@@ -193,10 +179,11 @@ static void put_times_line(struct table *t, const struct times_row *r, int line,
         put_cell(t, second, both, &r->at[i], &c);
     }
     for (int greatest = 0; greatest < 2 && wide; greatest++)
-        table_text(
-            t, STYLE_NONE,
-            str_from(second ? ""
-                            : measured_show(r->m, measured_end(r->m, r->spread, greatest)).text));
+        table_text(t, STYLE_NONE,
+                   str_from(second ? ""
+                                   : measured_show(r->m, greatest ? spread_max(r->spread)
+                                                                  : spread_min(r->spread))
+                                         .text));
 }
 
 static void write_times_csv(const struct results_group *g, const enum measured *shown, size_t count,
@@ -227,13 +214,13 @@ static void write_times_csv(const struct results_group *g, const enum measured *
         values[n++] = r.mean.high;
         values[n++] = spread_stddev(r.spread);
         values[n++] = spread_mad(r.spread);
-        values[n++] = measured_end(r.m, r.spread, false);
+        values[n++] = spread_min(r.spread);
         for (size_t k = 0; k < COUNT(quantiles); k++) {
             values[n++] = r.at[k].refused ? NAN : r.at[k].value;
             values[n++] = r.at[k].refused ? NAN : r.at[k].low;
             values[n++] = r.at[k].refused ? NAN : r.at[k].high;
         }
-        values[n++] = measured_end(r.m, r.spread, true);
+        values[n++] = spread_max(r.spread);
         table_row(&t);
         table_text(&t, STYLE_NONE, str_from(measured_info(r.m)->key));
         table_text(&t, STYLE_NONE, str_from(measured_suffix(r.m) + 1));

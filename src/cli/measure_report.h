@@ -40,13 +40,9 @@ double measure_window_s(const struct results_group *g);
 double measure_requests_per_s(const struct results_group *g);
 double measure_tokens_per_s(const struct results_group *g);
 double measure_goodput_per_s(const struct results_group *g);
-/* The least or the greatest value, in the metric's unit; NaN of none. */
-double measured_end(enum measured m, const struct spread *s, bool greatest);
 /* Which of the metrics have values, in their order; NULL: of those that matter to most readers. Returns how many. */
 size_t measure_metrics_shown(const struct results_group *g, const enum measured *metrics,
                              size_t count, enum measured out[MEASURED_COUNT]);
-uint64_t measure_failed(
-    const struct results_group *g); /* all outcomes but ok and cancelled; dropped ones too */
 
 /* ---- tables; each begins with a blank line, and is left out where it has nothing to show ---- */
 
@@ -76,8 +72,8 @@ void measure_write_validity(const struct measure_report *r, bool brief, enum tab
 void measure_write_definitions(const struct measure_report *r, const struct results_group *g,
                                const enum measured *metrics, size_t count, enum table_format format,
                                const struct term *t);
-/* A metric's distribution: a bar a band, logarithmic where the greatest is more than ten times the least, with marks of p50, p90 and p99 (where
- * the sample carries them) and of what is beyond Q3 + 3 IQR. Terminal only: other formats get a table of bands. */
+/* A metric's distribution: a bar a band, logarithmic where the greatest is more than ten times the least, with marks of p50 to p99, where
+ * the sample carries them. CSV has the bands without bars. */
 void measure_write_histogram(const char *title, const struct results_group *g, enum measured m,
                              enum table_format format, const struct term *t);
 

@@ -31,10 +31,10 @@ static double share(uint64_t part, uint64_t all)
 
 static void request_figures(struct table *t, const struct results_group *g)
 {
-    uint64_t failed = measure_failed(g), dropped = g->outcomes[OUTCOME_DROPPED];
+    uint64_t failed = results_failures(g), dropped = g->outcomes[OUTCOME_DROPPED];
     figure(t, "Requests", num_count((double)g->requests), "%s answered well",
            num_count((double)g->outcomes[OUTCOME_OK]).text);
-    figure(t, "Failed", num_pct(share(failed, g->requests + dropped)), "%s requests",
+    figure(t, "Failed", num_pct(share(failed, results_attempts(g))), "%s requests",
            num_count((double)failed).text);
     if (dropped)
         figure(t, "Dropped", num_count((double)dropped), "due, and never sent; part of the failed");
@@ -61,7 +61,7 @@ static void other_figures(struct table *t, const struct measure_report *r,
 {
     if (objectives_any(&r->results->objectives))
         figure(t, "Goodput", num_rate(measure_goodput_per_s(g)), "%s of all met every objective",
-               num_pct(share(g->good, g->requests + g->outcomes[OUTCOME_DROPPED])).text);
+               num_pct(share(g->good, results_attempts(g))).text);
     if (g->stalls)
         figure(t, "Stalls", num_count((double)g->stalls),
                "gaps of more than 200 ms and three times the request's median gap");
@@ -80,7 +80,7 @@ void measure_write_rates(const char *title, const struct measure_report *r,
     static const struct table_column columns[] = {
         {"Figure", ALIGN_LEFT, NULL}, {"Value", ALIGN_RIGHT, NULL}, {"Of what", ALIGN_LEFT, NULL}};
     struct table t;
-    if (format == TABLE_CSV || g->requests + g->outcomes[OUTCOME_DROPPED] == 0)
+    if (format == TABLE_CSV || results_attempts(g) == 0)
         return;
     table_init(&t, columns, COUNT(columns));
     table_title(&t, "%s", title);
@@ -107,7 +107,7 @@ static void put_quantile(struct table *t, const struct results_group *g, enum me
 static void put_group(struct table *t, const struct measure_report *r, struct str name,
                       const struct results_group *g)
 {
-    uint64_t failed = measure_failed(g), all = g->requests + g->outcomes[OUTCOME_DROPPED];
+    uint64_t failed = results_failures(g), all = results_attempts(g);
     table_row(t);
     table_text(t, STYLE_NONE, name);
     table_number(t, STYLE_NONE, num_count((double)g->requests), (double)g->requests);
@@ -254,6 +254,11 @@ static void say_rules(struct sentences *s, const struct measure_report *r,
                   "statistics, of means by Student's t, both widened where neighbours are alike. "
                   "n/a: the sample does not carry the percentile; it takes the n that is named.",
                   spread_rule(&g->spreads[MEASURED_TOTAL]));
+    if (g->completion_tokens)
+        sentences_add(s,
+                      "Tokens were counted by the server for %s of the requests, by chunks for "
+                      "the others.",
+                      num_pct(share(g->tokens_told, g->requests)).text);
     if (g->stamped)
         sentences_add(s, "Times of arrival are the kernel's for %s of the requests.",
                       num_pct(share(g->stamped, g->requests)).text);
@@ -335,9 +340,7 @@ void measure_write_histogram(const char *title, const struct results_group *g, e
                                                   {"", ALIGN_LEFT, "marks"},
                                                   {"", ALIGN_LEFT, "bar"}};
     const struct spread *s = &g->spreads[m];
-    double kept = measured_info(m)->unit == MEASURED_PER_S ? 1e-3
-                  : measured_info(m)->unit == MEASURED_USD ? 1e-12
-                                                           : 1;
+    double kept = s->unit > 0 ? s->unit : 1;
     struct table t;
     struct bands b;
     if (s->hdr.count < 2 || s->hdr.max == s->hdr.min)
