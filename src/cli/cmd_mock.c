@@ -10,8 +10,8 @@
 static struct {
     const char *host, *fault;
     int64_t port, control_port, workers, ttft_ms, tokens_per_second, jitter, tokens, error_status,
-        delay_ms, seed;
-    double error_rate;
+        delay_ms, seed, slow_ms, times, freeze_after_ms, freeze_ms;
+    double error_rate, slow_share;
     bool known_only, quiet;
 } given = {.host = "127.0.0.1", .port = 9000, .control_port = -1, .workers = 1, .tokens = 16};
 
@@ -25,6 +25,11 @@ static const struct option_row rows[] = {
     {.name = "--tokens", .type = OPT_INT, .into = &given.tokens, .max = 100000, .value = "N", .help = "length of an answer in tokens (words)"},
     {.name = "--jitter", .type = OPT_INT, .into = &given.jitter, .max = 100, .value = "PERCENT", .help = "how much the times vary; the same request always varies the same way"},
     {.name = "--delay-ms", .type = OPT_INT, .into = &given.delay_ms, .max = 3600000, .value = "MS", .help = "wait before anything of an answer is sent"},
+    {.name = "--slow-share", .type = OPT_F64, .into = &given.slow_share, .max = 1, .value = "SHARE", .help = "share of requests that take --slow-ms longer, 0 to 1, evenly spread"},
+    {.name = "--slow-ms", .type = OPT_INT, .into = &given.slow_ms, .max = 3600000, .value = "MS", .help = "by how much those take longer"},
+    {.name = "--freeze-ms", .type = OPT_INT, .into = &given.freeze_ms, .max = 3600000, .value = "MS", .help = "stand still for so long, reading and sending nothing; also POST /mock/freeze"},
+    {.name = "--freeze-after-ms", .type = OPT_INT, .into = &given.freeze_after_ms, .max = 3600000, .value = "MS", .help = "when, from the start"},
+    {.name = "--times", .type = OPT_INT, .into = &given.times, .max = 10000000, .value = "N", .help = "keep an account of the last N answers of each thread: when each was asked for and sent; GET /mock/times"},
     {.name = "--error-rate", .type = OPT_F64, .into = &given.error_rate, .max = 1, .value = "SHARE", .help = "share of requests that fail, 0 to 1"},
     {.name = "--error-status", .type = OPT_INT, .into = &given.error_status, .min = 400, .max = 599, .value = "STATUS", .help = "what they fail with; not given: 429, 500 and 503 mixed"},
     {.name = "--fault", .type = OPT_STR, .into = &given.fault, .value = "FAULT", .help = "what goes wrong: [MODEL:]NAME[=VALUE][,NAME...]; several, with blanks between them, in quotes"},
@@ -51,6 +56,9 @@ static struct mock_options mock_options_given(void)
         .faults = str_from(given.fault),
         .control_port = (int)given.control_port,
         .known_models_only = given.known_only,
+        .times = (size_t)given.times,
+        .freeze_after_ms = given.freeze_after_ms,
+        .freeze_ms = given.freeze_ms,
     };
     sim_knobs_init(&o.knobs);
     o.knobs.v[SIM_TTFT_MS] = given.ttft_ms;
@@ -58,6 +66,8 @@ static struct mock_options mock_options_given(void)
     o.knobs.v[SIM_TOKENS] = given.tokens;
     o.knobs.v[SIM_JITTER_PCT] = given.jitter;
     o.knobs.v[SIM_DELAY_MS] = given.delay_ms;
+    o.knobs.v[SIM_SLOW_MS] = given.slow_ms;
+    o.knobs.v[SIM_SLOW_PER_MILLION] = (int64_t)(given.slow_share * 1e6 + 0.5);
     o.knobs.v[SIM_ERRORS_PER_MILLION] = (int64_t)(given.error_rate * 1e6 + 0.5);
     o.knobs.v[SIM_ERROR_STATUS] = given.error_status;
     return o;
@@ -70,7 +80,8 @@ static void say_where(const struct mock *m)
         printf("  %-14.*s %s\n", STR_ARG(sim_models[i].name), sim_models[i].says);
     if (mock_control_port(m))
         printf("  control port   %u\n", mock_control_port(m));
-    printf("GET /mock/stats says what was counted.\n");
+    printf("GET /mock/stats says what was counted%s.\n",
+           given.times ? ", GET /mock/times how long answers took" : "");
     fflush(stdout);
 }
 

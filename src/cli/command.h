@@ -8,9 +8,17 @@ enum exit_status { EXIT_GOOD = 0, EXIT_PROBLEM = 1, EXIT_USAGE = 2, EXIT_UNREACH
 
 #define OPTION_VALUE_BYTES 400 /* what option_describe needs at most */
 
-enum option_type { OPT_FLAG, OPT_STR, OPT_INT, OPT_F64, OPT_CHOICE };
+enum option_type { OPT_FLAG, OPT_STR, OPT_INT, OPT_F64, OPT_CHOICE, OPT_LIST };
 
-/* One row an option: parsing, range check, --help, manual. `into` points at bool, const char *, int64_t, double or int (choice index). */
+/* What an option that may be given several times was given, in order. */
+#define OPTION_LIST_MAX 32
+struct option_list {
+    const char *values[OPTION_LIST_MAX];
+    size_t count;
+};
+
+/* One row an option: parsing, range check, --help, manual. `into` points at bool, const char *, int64_t, double, int (choice index) or
+ * struct option_list. */
 struct option_row {
     const char *name;       /* "--port" */
     const char *short_name; /* "-p" or NULL */

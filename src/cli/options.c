@@ -118,6 +118,15 @@ static bool set_choice(const struct option_row *row, struct str text, struct err
     return err_set(e, "%s: expected %s, got \"%.*s\"", row->name, known, STR_ARG(text));
 }
 
+static bool add_to_list(const struct option_row *row, const char *value, struct err *e)
+{
+    struct option_list *list = row->into;
+    if (list->count == OPTION_LIST_MAX)
+        return err_set(e, "%s: given more than %d times", row->name, OPTION_LIST_MAX);
+    list->values[list->count++] = value;
+    return true;
+}
+
 static bool set_value(const struct option_row *row, const char *value, struct err *e)
 {
     switch (row->type) {
@@ -126,6 +135,7 @@ static bool set_value(const struct option_row *row, const char *value, struct er
     case OPT_INT: return set_int(row, str_from(value), e);
     case OPT_F64: return set_f64(row, str_from(value), e);
     case OPT_CHOICE: return set_choice(row, str_from(value), e);
+    case OPT_LIST: return add_to_list(row, value, e);
     }
     return false;
 }

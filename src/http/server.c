@@ -183,6 +183,7 @@ static void handle_request(struct http_conn *c)
     }
     c->request.body = (struct str){base + c->head_bytes, c->body_bytes};
     c->request.arrived_ns = loop_now_ns(s->loop);
+    c->request.received_ns = c->stream.arrived_ns;
     c->request.client = str_from(c->client);
     c->state = CONN_HANDLING;
     c->in_body = false;
@@ -415,6 +416,8 @@ static void conn_open(struct http_server *s, struct listener *l, int fd,
     sock_addr_host(peer, c->client, sizeof c->client);
     if (l->tls)
         c->stream.tls = tls_accept(l->tls, fd);
+    if (s->limits.stamps)
+        stream_stamp(&c->stream);
     if (s->open)
         s->open->link = &c->next;
     s->open = c;

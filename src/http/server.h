@@ -23,14 +23,17 @@ struct http_limits {
     int64_t body_timeout_ms;  /* between two reads of a body */
     int64_t idle_timeout_ms;  /* between requests */
     int64_t write_timeout_ms; /* no progress in writing */
+    bool
+        stamps; /* ask the kernel when requests arrived: http_request.received_ns. Of connections accepted from now on */
 };
 
 /* A whole request. Valid until the answer is complete; the body until http_release_body. */
 struct http_request {
     struct h1_head *head; /* strs point into the connection's buffer */
     struct str body;
-    uint64_t arrived_ns; /* when its last byte was read: CLOCK_MONOTONIC */
-    struct str client;   /* address without port */
+    uint64_t arrived_ns;  /* when its last byte was read: CLOCK_MONOTONIC */
+    uint64_t received_ns; /* when the kernel had it; 0: not asked for, or not known */
+    struct str client;    /* address without port */
 };
 
 enum http_welcome { HTTP_SERVE, HTTP_TURN_AWAY, HTTP_TURN_AWAY_RST };

@@ -1,4 +1,4 @@
-/* admin.c -- faults set, shown and taken back while the simulator runs: the endpoints under /mock/fault.
+/* admin.c -- faults set, shown and taken back while the simulator runs: the endpoints under /mock/fault; and /mock/freeze, /mock/times.
  *
  * Faults of answers become rules (rules.h). Faults at accepting are the listeners' own: they hold for the whole port, so the simulator must
  * have a control port, or nobody could take them back. [worker] */
@@ -175,6 +175,91 @@ void admin_clear_faults(struct mock_worker *w, struct http_conn *c, struct http_
     mock_set_at_accept(w->mock, w, 0, -1);
     (void)r;
     reply_ok(c);
+}
+
+/* ---- standing still ---- */
+
+#define FREEZE_MS_MAX 3600000
+
+static void follow_freeze(void *arg)
+{
+    freeze_worker_follow(&((struct mock_worker *)arg)->freeze);
+}
+
+bool mock_order_freeze(struct mock *m, const struct mock_worker *self, int64_t after_ms, int64_t ms,
+                       struct err *e)
+{
+    uint64_t begin_ns = clock_mono_ns() + (uint64_t)after_ms * NS_PER_MS;
+    if (!freezer_order(&m->freezer, begin_ns, begin_ns + (uint64_t)ms * NS_PER_MS, e))
+        return false;
+    for (uint32_t i = 0; i < m->worker_count; i++) {
+        struct mock_worker *w = &m->workers[i];
+        if (w == self)
+            follow_freeze(w);
+        else
+            loop_call(w->loop, follow_freeze, w);
+    }
+    return true;
+}
+
+/* An optional whole number of ms. */
+static bool take_ms(const struct json_node *body, const char *name, int64_t *out, char *why)
+{
+    const struct json_node *n = json_get(body, name);
+    if (!n ||
+        (n->kind == JSON_NUMBER && str_to_i64(n->text, out) && *out >= 0 && *out <= FREEZE_MS_MAX))
+        return true;
+    snprintf(why, WHY_BYTES, "%s: expected a whole number of ms from 0 to %d", name, FREEZE_MS_MAX);
+    return false;
+}
+
+static bool freeze_as_told(struct mock_worker *w, struct str text, char *why)
+{
+    struct arena a;
+    struct err e = {0};
+    int64_t ms = 2000, after_ms = 0;
+    arena_init(&a, NULL, 0);
+    const struct json_node *body = json_parse(&a, text, &e);
+    bool ok = body && body->kind == JSON_OBJECT;
+    if (!ok)
+        say(why, body ? "expected a JSON object such as {\"ms\":2000,\"after_ms\":500}" : e.text);
+    ok = ok && take_ms(body, "ms", &ms, why) && take_ms(body, "after_ms", &after_ms, why);
+    arena_fini(&a);
+    return ok && (mock_order_freeze(w->mock, w, after_ms, ms, &e) || say(why, e.text));
+}
+
+void admin_freeze(struct mock_worker *w, struct http_conn *c, struct http_request *r)
+{
+    char why[WHY_BYTES] = "";
+    if (freeze_as_told(w, r->body, why))
+        reply_ok(c);
+    else
+        job_refuse(w, c, 400, why);
+}
+
+/* ---- the account ---- */
+
+void admin_times(struct mock_worker *w, struct http_conn *c, struct http_request *r)
+{
+    struct mock *m = w->mock;
+    struct times *all[MOCK_WORKERS_MAX];
+    struct mock_times t;
+    bool rows = str_eq(r->head->query, STR("rows"));
+    if (!times_kept(&w->times)) {
+        job_refuse(w, c, 404, "no account is kept: start weir mock with --times N");
+        return;
+    }
+    for (uint32_t i = 0; i < m->worker_count; i++)
+        all[i] = &m->workers[i].times;
+    times_summary(all, m->worker_count, &t);
+    buf_clear(&w->text);
+    bool ok = buf_append_str(&w->text, STR("{")) && times_write(&w->text, &t);
+    if (rows)
+        ok = ok && buf_append_str(&w->text, STR(",")) &&
+             times_write_rows(&w->text, all, m->worker_count);
+    ENSURE(ok && buf_append_str(&w->text, STR(",\"freezes\":")) &&
+           freezer_write(&m->freezer, &w->text) && buf_append_str(&w->text, STR("}")));
+    http_reply(c, 200, STR("application/json"), STR_NONE, buf_str(&w->text));
 }
 
 /* One word of --fault, taken apart. */

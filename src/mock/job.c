@@ -135,11 +135,49 @@ void job_end_partial(struct job *j, enum tally_counter how)
     job_free(j);
 }
 
+/* Sends what is queued now, for the account: when was it handed to the kernel, and was all of it? */
+static void send_now(struct job *j)
+{
+    uint64_t sent_ns = clock_mono_ns();
+    struct times_row *row = &j->row;
+    if (http_flush_now(j->conn)) {
+        j->timed = false; /* the client does not keep up: the rest goes when it can */
+        times_leave_out(&j->worker->times);
+        return;
+    }
+    row->end_ns = sent_ns;
+    if (row->tokens == j->sent)
+        return;
+    for (uint32_t k = row->tokens; k < j->sent; k++)
+        if (k > 0)
+            times_gap(&j->worker->times, k == row->tokens ? sent_ns - row->last_token_ns : 0);
+    if (!row->tokens)
+        row->first_token_ns = sent_ns;
+    row->last_token_ns = sent_ns;
+    row->tokens = j->sent;
+}
+
+static void close_account(struct job *j)
+{
+    struct times_row *row = &j->row;
+    row->stream = j->phase == JOB_STREAMING;
+    send_now(j);
+    if (!j->timed)
+        return;
+    if (!row->stream) {
+        row->first_token_ns = row->last_token_ns = row->end_ns;
+        row->tokens = j->answer.tokens;
+    }
+    times_add(&j->worker->times, row);
+}
+
 void job_end(struct job *j)
 {
     struct http_conn *c = j->conn;
     tally_add(j->slot, TALLY_COMPLETED, 1);
     http_end(c);
+    if (j->timed)
+        close_account(j);
     job_free(j);
 }
 
@@ -322,6 +360,8 @@ static void play_stream(struct job *j)
         if (http_queued(j->conn) >= QUEUE_HIGH_BYTES)
             due_ns = MAX(due_ns, now_ns + 1); /* others have their turn */
         if (due_ns > now_ns) {
+            if (j->timed && j->row.tokens < j->sent)
+                send_now(j);
             timer_set(w->loop, &j->timer, due_ns);
             return;
         }
@@ -375,12 +415,38 @@ static uint64_t first_due_ns(const struct job *j, uint64_t delayed_ns)
     return sim_due_ns(&j->schedule, j->answer.tokens - 1);
 }
 
+/* Is it one of those that slow-ms is for? */
+static bool takes_longer(struct job *j)
+{
+    uint64_t nth = __atomic_fetch_add(&j->worker->mock->slow_seen, 1, __ATOMIC_RELAXED);
+    if (!sim_is_slow(&j->knobs, nth))
+        return false;
+    tally_add(j->slot, TALLY_SLOW, 1);
+    return true;
+}
+
+static void open_account(struct job *j, const struct http_request *r, uint64_t delayed_ns)
+{
+    j->timed = times_kept(&j->worker->times) && j->phase != JOB_ERROR && !j->knobs.faulty;
+    j->row = (struct times_row){
+        .number = j->answer.number,
+        .arrived_ns = r->received_ns ? r->received_ns : r->arrived_ns,
+        .read_ns = r->arrived_ns,
+        .due_ns =
+            j->phase == JOB_STREAM ? sim_due_ns(&j->schedule, 0) : first_due_ns(j, delayed_ns),
+    };
+}
+
 static void start(struct job *j, const struct http_request *r)
 {
-    uint64_t delayed_ns = r->arrived_ns + (uint64_t)j->knobs.v[SIM_DELAY_MS] * NS_PER_MS;
+    const int64_t *v = j->knobs.v;
+    uint64_t delayed_ns = r->arrived_ns + (uint64_t)v[SIM_DELAY_MS] * NS_PER_MS;
+    if (v[SIM_SLOW_PER_MILLION] && takes_longer(j))
+        delayed_ns += (uint64_t)v[SIM_SLOW_MS] * NS_PER_MS;
     j->schedule = sim_schedule_make(&j->knobs, delayed_ns, j->answer.seed);
     uint64_t due_ns = first_due_ns(j, delayed_ns);
     bool now = due_ns <= r->arrived_ns;
+    open_account(j, r, delayed_ns);
     http_release_body(j->conn); /* and `r` with it */
     if (now)
         play(j);

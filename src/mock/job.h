@@ -7,9 +7,11 @@
 #include "base/json.h"
 #include "http/server.h"
 #include "mock/answer.h"
+#include "mock/freeze.h"
 #include "mock/mock.h"
 #include "mock/rules.h"
 #include "mock/tally.h"
+#include "mock/times.h"
 
 #define MOCK_SEEN_SLOTS 4096 /* a power of two */
 
@@ -24,6 +26,8 @@ struct mock_worker {
     struct pool jobs;
     struct buf text; /* where answers are written before they are queued */
     struct json_scan scan;
+    struct times times;
+    struct freeze_worker freeze;
 };
 
 struct mock {
@@ -36,6 +40,8 @@ struct mock {
     pthread_mutex_t reset_lock;
     struct tally base; /* counts at the last reset; under reset_lock */
     struct rules rules;
+    struct freezer freezer;
+    uint64_t slow_seen;     /* atomic: requests that slow-per-million was asked of */
     int at_accept;          /* atomic: a knob of the A rows, or 0 */
     int64_t at_accept_left; /* atomic: connections that still get it; < 0: no end */
     uint16_t control_port;
@@ -59,6 +65,11 @@ size_t job_bytes(void); /* size of a job, for the pool */
 void admin_faults(struct mock_worker *w, struct http_conn *c, struct http_request *r);
 void admin_set_fault(struct mock_worker *w, struct http_conn *c, struct http_request *r);
 void admin_clear_faults(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+void admin_times(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+void admin_freeze(struct mock_worker *w, struct http_conn *c, struct http_request *r);
+/* `self`: the worker that calls; NULL: none does. */
+MUST_USE bool mock_order_freeze(struct mock *m, const struct mock_worker *self, int64_t after_ms,
+                                int64_t ms, struct err *e);
 enum http_welcome mock_on_accept(struct http_server *s);
 /* `fault` is a knob at accepting, or 0 for none. `self`: the worker that calls; NULL: before
  * the threads run. */

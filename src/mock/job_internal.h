@@ -24,6 +24,8 @@ struct job {
     struct sim_schedule schedule;
     struct answer answer;
     uint64_t arrived_ns;
+    bool timed; /* the account is kept of this answer: `row` */
+    struct times_row row;
     uint32_t sent;             /* tokens a choice, of a stream */
     struct buf made;           /* an answer made at intake (embeddings) */
     struct buf raw;            /* fault.c: a whole answer as bytes, head and framing included */

@@ -15,6 +15,9 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include "base/diag.h"
+#include "net/stamp.h"
+
 /* ---- endpoints ---- */
 
 static void reply_json(struct mock_worker *w, struct http_conn *c)
@@ -72,16 +75,16 @@ static void serve_stats(struct mock_worker *w, struct http_conn *c, struct http_
     gather(w->mock, &now);
     buf_clear(&w->text);
     pthread_mutex_lock(&w->mock->reset_lock);
-    bool ok = tally_write(&w->text, &now, &w->mock->base);
+    bool ok = buf_append_str(&w->text, STR("{")) && tally_write(&w->text, &now, &w->mock->base);
     pthread_mutex_unlock(&w->mock->reset_lock);
     tally_fini(&now);
-    ENSURE(ok);
+    ENSURE(ok && buf_append_str(&w->text, STR(",\"freezes\":")) &&
+           freezer_write(&w->mock->freezer, &w->text) && buf_append_str(&w->text, STR("}")));
     reply_json(w, c);
 }
 
-static void serve_reset(struct mock_worker *w, struct http_conn *c, struct http_request *r)
+void mock_reset(struct mock *m)
 {
-    struct mock *m = w->mock;
     struct tally now = {0};
     gather(m, &now);
     pthread_mutex_lock(&m->reset_lock);
@@ -90,6 +93,14 @@ static void serve_reset(struct mock_worker *w, struct http_conn *c, struct http_
     pthread_mutex_unlock(&m->reset_lock);
     for (size_t i = 0; i < MOCK_SEEN_SLOTS; i++)
         __atomic_store_n(&m->seen[i], 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&m->slow_seen, 0, __ATOMIC_RELAXED);
+    for (uint32_t i = 0; i < m->worker_count; i++)
+        times_reset(&m->workers[i].times);
+}
+
+static void serve_reset(struct mock_worker *w, struct http_conn *c, struct http_request *r)
+{
+    mock_reset(w->mock);
     serve_health(w, c, r);
 }
 
@@ -107,6 +118,8 @@ static const struct endpoint {
     {H1_GET,  STR("/health"),           serve_health},
     {H1_GET,  STR("/mock/stats"),       serve_stats},
     {H1_POST, STR("/mock/reset"),       serve_reset},
+    {H1_GET,  STR("/mock/times"),       admin_times},
+    {H1_POST, STR("/mock/freeze"),      admin_freeze},
     {H1_GET,  STR("/mock/faults"),      admin_faults},
     {H1_POST, STR("/mock/fault"),       admin_set_fault},
     {H1_DELETE, STR("/mock/fault"),     admin_clear_faults},
@@ -190,6 +203,7 @@ static void worker_fini(struct mock_worker *w)
     pool_trim(&w->jobs);
     buf_fini(&w->text);
     tally_fini(&w->tally);
+    times_fini(&w->times);
 }
 
 /* All but its thread. Takes over the listener. */
@@ -199,10 +213,14 @@ static bool worker_init(struct mock *m, uint32_t index, int listener, struct err
     *w = (struct mock_worker){.mock = m, .index = index};
     buf_init(&w->text, 0, NULL);
     pool_init(&w->jobs, job_bytes(), 256, "simulated requests");
+    times_init(&w->times, m->options.times);
     for (size_t i = 0; i < sim_model_count; i++)
         (void)tally_slot(&w->tally, sim_models[i].name);
+    struct http_limits own_limits = limits;
+    own_limits.stamps = m->options.times > 0;
     w->loop = loop_new();
-    w->server = http_server_new(w->loop, &limits, &handler, w);
+    w->freeze = (struct freeze_worker){.freezer = &m->freezer, .loop = w->loop};
+    w->server = http_server_new(w->loop, &own_limits, &handler, w);
     if (http_server_listen(w->server, listener, NULL))
         return true;
     close(listener);
@@ -226,6 +244,10 @@ static int listener_for(struct mock *m, uint32_t index, int first, uint16_t *por
         return fd;
     }
     int fd = sock_listen(o->host, *port, o->workers > 1 && !is_unix(o->host), 4096, e);
+    /* What comes before a connection is accepted has a time, too: it inherits this. */
+    if (fd >= 0 && o->times && !is_unix(o->host) && !stamp_enable(fd))
+        diag_warn(
+            "the kernel does not tell when requests arrive: the account begins when they are read");
     struct sock_addr bound = {.len = sizeof bound.storage};
     if (fd >= 0 && *port == 0 && getsockname(fd, &bound.any, &bound.len) == 0)
         *port = ntohs(bound.any.sa_family == AF_INET6 ? bound.in6.sin6_port : bound.in.sin_port);
@@ -295,6 +317,7 @@ static void free_mock(struct mock *m)
     mem_free((char *)m->options.faults.p);
     for (uint32_t i = 0; i < m->worker_count; i++)
         worker_fini(&m->workers[i]);
+    freezer_fini(&m->freezer);
     tally_fini(&m->base);
     pthread_mutex_destroy(&m->reset_lock);
     mem_free(m->workers);
@@ -323,6 +346,7 @@ struct mock *mock_start(const struct mock_options *o, struct err *e)
     m->options.host = (struct str){mem_strdup(o->host), o->host.n};
     m->options.faults = (struct str){mem_strdup(o->faults), o->faults.n};
     rules_init(&m->rules);
+    freezer_init(&m->freezer);
     m->workers = mem_alloc(o->workers * sizeof *m->workers);
     m->model_knobs = mem_alloc(sim_model_count * sizeof *m->model_knobs);
     for (size_t i = 0; i < sim_model_count; i++) {
@@ -330,7 +354,8 @@ struct mock *mock_start(const struct mock_options *o, struct err *e)
         sim_knobs_overlay(&m->model_knobs[i], &sim_models[i]);
     }
     pthread_mutex_init(&m->reset_lock, NULL);
-    if (!start_workers(m, e) || !start_control(m, e) || !mock_set_faults(m, m->options.faults, e)) {
+    if (!start_workers(m, e) || !start_control(m, e) || !mock_set_faults(m, m->options.faults, e) ||
+        (o->freeze_ms > 0 && !mock_order_freeze(m, NULL, o->freeze_after_ms, o->freeze_ms, e))) {
         free_mock(m);
         return NULL;
     }
@@ -362,10 +387,24 @@ uint16_t mock_control_port(const struct mock *m)
     return m->control_port;
 }
 
+void mock_times(struct mock *m, struct mock_times *out)
+{
+    struct times *all[MOCK_WORKERS_MAX];
+    for (uint32_t i = 0; i < m->worker_count; i++)
+        all[i] = &m->workers[i].times;
+    times_summary(all, m->worker_count, out);
+}
+
+bool mock_freeze(struct mock *m, int64_t after_ms, int64_t ms, struct err *e)
+{
+    return mock_order_freeze(m, NULL, after_ms, ms, e);
+}
+
 void mock_stop(struct mock *m)
 {
     if (!m)
         return;
+    freezer_stop(&m->freezer);
     for (uint32_t i = 0; i < m->worker_count; i++)
         loop_stop(m->workers[i].loop);
     for (uint32_t i = 0; i < m->worker_count; i++)

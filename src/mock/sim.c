@@ -187,6 +187,12 @@ uint64_t sim_due_ns(const struct sim_schedule *s, uint64_t k)
     return s->start_ns + (uint64_t)at;
 }
 
+bool sim_is_slow(const struct sim_knobs *k, uint64_t nth)
+{
+    uint64_t share = (uint64_t)k->v[SIM_SLOW_PER_MILLION], at = nth % 1000000;
+    return (at + 1) * share / 1000000 > at * share / 1000000;
+}
+
 /* ---- failures ---- */
 
 int sim_error_status(const struct sim_knobs *k, uint64_t hash, uint32_t nth)

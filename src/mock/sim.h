@@ -49,6 +49,10 @@ struct sim_schedule {
 struct sim_schedule sim_schedule_make(const struct sim_knobs *k, uint64_t start_ns, uint64_t seed);
 uint64_t sim_due_ns(const struct sim_schedule *s, uint64_t k); /* never decreases with k */
 
+/* Is the `nth` (from 0) request one of the share that takes longer? The share's running sum passes a whole number there: of each 20 in a row, 5 % are
+ * exactly one. */
+bool sim_is_slow(const struct sim_knobs *k, uint64_t nth);
+
 /* The error that the `nth` (from 0) coming of the request with this hash is answered by, or 0. */
 int sim_error_status(const struct sim_knobs *k, uint64_t hash, uint32_t nth);
 

@@ -11,6 +11,7 @@ static const char *const counter_names[TALLY_NAMED_COUNT] = {
     [TALLY_COMPLETION_TOKENS] = "completion_tokens",
     [TALLY_CACHED_TOKENS] = "cached_tokens",
     [TALLY_REASONING_TOKENS] = "reasoning_tokens",
+    [TALLY_SLOW] = "slow",
     [TALLY_PARTIAL_TOKENS] = "partial_tokens",
     [TALLY_IN_FLIGHT] = "in_flight",
 };
@@ -111,7 +112,7 @@ bool tally_write(struct buf *b, struct tally *now, struct tally *base)
         }
         take_newer_cancel(&totals, now->slots[i]);
     }
-    bool ok = buf_append_str(b, STR("{")) && write_counts(b, &totals) &&
+    bool ok = write_counts(b, &totals) &&
               buf_printf(b, ",\"connections\":{\"accepted\":%llu,\"turned_away\":%llu}",
                          (unsigned long long)(now->accepted - base->accepted),
                          (unsigned long long)(now->turned_away - base->turned_away));
@@ -125,7 +126,7 @@ bool tally_write(struct buf *b, struct tally *now, struct tally *base)
              write_counts(b, s) && buf_append_str(b, STR("}"));
         first = false;
     }
-    return ok && buf_append_str(b, STR("}}"));
+    return ok && buf_append_str(b, STR("}"));
 }
 
 void tally_fini(struct tally *t)

@@ -23,6 +23,7 @@ enum tally_counter {
     TALLY_COMPLETION_TOKENS, /* the same */
     TALLY_CACHED_TOKENS,
     TALLY_REASONING_TOKENS,
+    TALLY_SLOW,           /* requests that slow-ms held for */
     TALLY_PARTIAL_TOKENS, /* sent in streams that did not complete */
     TALLY_IN_FLIGHT,      /* worked out by tally_write */
     TALLY_NAMED_COUNT,
@@ -55,6 +56,6 @@ static inline void tally_add(struct tally_slot *s, int counter, uint64_t n)
 void tally_cancel(struct tally_slot *s, uint64_t arrived_ns, uint64_t now_ns);
 /* Adds `from` (maybe another thread's) to `into` (the caller's). */
 void tally_merge(struct tally *into, const struct tally *from);
-/* `now` less `base` as a JSON object: totals, "status", "faults", "connections" and "models". */
+/* `now` less `base` as members of a JSON object, without its braces: totals, "status", "faults", "connections" and "models". */
 MUST_USE bool tally_write(struct buf *b, struct tally *now, struct tally *base);
 void tally_fini(struct tally *t);

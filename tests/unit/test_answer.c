@@ -330,7 +330,8 @@ static void the_tally_adds_up_and_resets(void **state)
     tally_add(tally_slot(&two, STR("sim-long")), TALLY_REQUESTS, 4);
     tally_merge(&now, &one);
     tally_merge(&now, &two);
-    assert_true(tally_write(&b, &now, &base));
+    assert_true(buf_append_str(&b, STR("{")) && tally_write(&b, &now, &base) &&
+                buf_append_str(&b, STR("}")));
     struct json_node *root = parse(buf_str(&b));
     ASSERT_NUMBER(root, "requests", 5 + 4);
     ASSERT_NUMBER(root, "in_flight", 2 + 15); /* what was in flight at the reset still is */

@@ -14,6 +14,7 @@ static struct {
     int64_t port, seed;
     double share;
     int format;
+    struct option_list headers;
 } got;
 
 static const char *const formats[] = {"table", "json", "csv", NULL};
@@ -25,6 +26,7 @@ static const struct option_row rows[] = {
     {.name = "--share", .type = OPT_F64, .into = &got.share, .max = 1, .value = "SHARE", .help = "share"},
     {.heading = "How", .name = "--format", .short_name = "-f", .type = OPT_CHOICE, .into = &got.format, .choices = formats, .value = "FORMAT", .help = "output"},
     {.name = "--quiet", .short_name = "-q", .type = OPT_FLAG, .into = &got.quiet, .help = "less"},
+    {.name = "--header", .short_name = "-H", .type = OPT_LIST, .into = &got.headers, .value = "LINE", .help = "a line"},
 };
 /* clang-format on */
 
@@ -115,6 +117,21 @@ static void nothing_is_fine(void **state)
     assert_int_equal(got.port, 4000);
 }
 
+static void a_list_grows_in_order(void **state)
+{
+    (void)state;
+    assert_int_equal(parse("--header", "a: 1", "-q", "-H", "b: 2", "--header=c: 3", NULL), PARSED);
+    assert_int_equal(got.headers.count, 3);
+    assert_string_equal(got.headers.values[0], "a: 1");
+    assert_string_equal(got.headers.values[1], "b: 2");
+    assert_string_equal(got.headers.values[2], "c: 3");
+    for (size_t i = 3; i < OPTION_LIST_MAX; i++)
+        assert_int_equal(parse("-H", "x", NULL), PARSED);
+    assert_int_equal(parse("-H", "x", NULL), MISTAKEN);
+    assert_string_equal(error_now.text, "--header: given more than 32 times");
+    assert_int_equal(got.headers.count, OPTION_LIST_MAX);
+}
+
 #define ASSERT_MISTAKE(sentence, ...)                                                              \
     do {                                                                                           \
         assert_int_equal(parse(__VA_ARGS__, NULL), MISTAKEN);                                      \
@@ -184,6 +201,7 @@ static void help_is_whole_and_exits_0(void **state)
                               "How:\n"
                               "  -f, --format FORMAT  output: table, json or csv (default table)\n"
                               "  -q, --quiet          less\n"
+                              "  -H, --header LINE    a line\n"
                               "  -h, --help           show this text\n"
                               "\n"
                               "Examples:\n"
@@ -208,6 +226,7 @@ int main(void)
         cmocka_unit_test_setup(all_forms_of_a_value, reset),
         cmocka_unit_test_setup(words_are_kept_in_order, reset),
         cmocka_unit_test_setup(nothing_is_fine, reset),
+        cmocka_unit_test_setup(a_list_grows_in_order, reset),
         cmocka_unit_test_setup(mistakes_are_named, reset),
         cmocka_unit_test_setup(help_is_whole_and_exits_0, reset),
         cmocka_unit_test_setup(a_mistake_exits_2, reset),

@@ -242,6 +242,28 @@ static void errors_come_by_share_and_repeat(void **state)
 }
 
 /* The same request must not fail for ever: a retry has its chance. */
+static void slow_ones_are_evenly_spread(void **state)
+{
+    (void)state;
+    struct sim_knobs k;
+    int slow = 0;
+    uint64_t last = 0, longest = 0;
+    sim_knobs_init(&k);
+    assert_false(sim_is_slow(&k, 0));
+    k.v[SIM_SLOW_PER_MILLION] = 50000;
+    for (uint64_t i = 0; i < 2000; i++) {
+        if (!sim_is_slow(&k, i))
+            continue;
+        slow++;
+        longest = MAX(longest, i - last);
+        last = i;
+    }
+    assert_int_equal(slow, 100);
+    assert_int_equal(longest, 20);
+    k.v[SIM_SLOW_PER_MILLION] = 1000000;
+    assert_true(sim_is_slow(&k, 0) && sim_is_slow(&k, 1));
+}
+
 static void a_failed_request_succeeds_later(void **state)
 {
     (void)state;
@@ -356,6 +378,7 @@ int main(void)
         cmocka_unit_test(tokens_are_due_on_an_absolute_schedule),
         cmocka_unit_test(jitter_moves_but_never_reorders),
         cmocka_unit_test(errors_come_by_share_and_repeat),
+        cmocka_unit_test(slow_ones_are_evenly_spread),
         cmocka_unit_test(a_failed_request_succeeds_later),
         cmocka_unit_test(vectors_have_unit_length),
         cmocka_unit_test(array_elements_are_cut_whole),
