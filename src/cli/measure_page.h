@@ -64,12 +64,12 @@ struct measure_page_times {
     int64_t origin_real_us;        /* when second 0 began */
     const double *asked_per_s;     /* requests asked for */
     const double *asked_users;     /* ... or users */
-    const double *sent, *dropped;  /* requests */
+    const double *dropped;         /* requests */
     const double *in_flight;       /* NULL: that of the results */
     const struct plot_mark *marks; /* stages: where they begin, in real us */
     size_t mark_count;
 };
-/* Requests a second (asked, sent, done), failures, in flight, percentiles of latency and TTFT, tokens a second. */
+/* Requests a second (asked, sent, done), failures, in flight, token events; percentiles of latency and TTFT. */
 void measure_page_traffic(struct measure_page *p, const struct measure_page_times *t);
 void measure_page_latencies(struct measure_page *p, const struct measure_page_times *t);
 
