@@ -32,24 +32,40 @@ static void group_fini(struct results_group *g)
         spread_fini(&g->spreads[m]);
 }
 
+/* One group of a kind is the whole run: then it is `total`, which is cheaper and keeps exact values. */
+static struct results_group *groups_new(struct results_group *total, uint32_t count)
+{
+    if (count == 1)
+        return total;
+    struct results_group *groups = mem_alloc(count * sizeof *groups);
+    for (uint32_t i = 0; i < count; i++)
+        group_init(&groups[i]);
+    return groups;
+}
+
+static void groups_free(struct results_group *groups, uint32_t count)
+{
+    if (count == 1)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        group_fini(&groups[i]);
+    mem_free(groups);
+}
+
 struct results *results_new(uint32_t stages, uint32_t models, const struct objectives *o,
                             uint64_t origin_ns)
 {
     struct results *r = mem_alloc(sizeof *r);
     r->stage_count = MIN(MAX(stages, 1u), (uint32_t)RESULTS_STAGES_MAX);
     r->model_count = MIN(MAX(models, 1u), (uint32_t)RESULTS_MODELS_MAX);
-    r->by_stage = mem_alloc(r->stage_count * sizeof *r->by_stage);
-    r->by_model = mem_alloc(r->model_count * sizeof *r->by_model);
+    group_init(&r->total);
+    group_init(&r->warm_up);
+    r->by_stage = groups_new(&r->total, r->stage_count);
+    r->by_model = groups_new(&r->total, r->model_count);
     r->objectives = o ? *o : (struct objectives){0};
     r->origin_ns = r->window_from_ns = origin_ns;
     r->window_to_ns = UINT64_MAX;
     r->second_ns = NS_PER_S;
-    group_init(&r->total);
-    group_init(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        group_init(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        group_init(&r->by_model[i]);
     return r;
 }
 
@@ -57,15 +73,11 @@ void results_free(struct results *r)
 {
     if (!r)
         return;
+    groups_free(r->by_stage, r->stage_count);
+    groups_free(r->by_model, r->model_count);
     group_fini(&r->total);
     group_fini(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        group_fini(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        group_fini(&r->by_model[i]);
     slots_fini(r);
-    mem_free(r->by_stage);
-    mem_free(r->by_model);
     mem_free(r);
 }
 
@@ -296,8 +308,10 @@ void results_take(struct results *r, const struct sample *s)
         return;
     }
     take(&r->total, s, &c, &values, true);
-    take(&r->by_stage[MIN(s->stage, r->stage_count - 1)], s, &c, &values, false);
-    take(&r->by_model[MIN(s->model, r->model_count - 1)], s, &c, &values, false);
+    if (r->stage_count > 1)
+        take(&r->by_stage[MIN(s->stage, r->stage_count - 1)], s, &c, &values, false);
+    if (r->model_count > 1)
+        take(&r->by_model[MIN(s->model, r->model_count - 1)], s, &c, &values, false);
     if (s->outcome != OUTCOME_OK)
         note_failure(r, s->outcome, 1, s->error, s->request_id);
 }
@@ -335,9 +349,9 @@ void results_merge(struct results *into, const struct results *from)
     ENSURE(into->stage_count == from->stage_count && into->model_count == from->model_count);
     merge_groups(&into->total, &from->total);
     merge_groups(&into->warm_up, &from->warm_up);
-    for (uint32_t i = 0; i < into->stage_count; i++)
+    for (uint32_t i = 0; into->stage_count > 1 && i < into->stage_count; i++)
         merge_groups(&into->by_stage[i], &from->by_stage[i]);
-    for (uint32_t i = 0; i < into->model_count; i++)
+    for (uint32_t i = 0; into->model_count > 1 && i < into->model_count; i++)
         merge_groups(&into->by_model[i], &from->by_model[i]);
     into->in_flight_ns += from->in_flight_ns;
     slots_merge(into, from);
@@ -362,11 +376,6 @@ static int more_frequent(const void *a, const void *b)
 void results_seal(struct results *r)
 {
     seal_group(&r->total);
-    seal_group(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        seal_group(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        seal_group(&r->by_model[i]);
     slots_seal(r);
     qsort(r->failures, r->failure_count, sizeof *r->failures, more_frequent);
 }

@@ -70,8 +70,9 @@ struct results {
     uint32_t stage_count, model_count;
     struct objectives objectives;
     struct results_group total, warm_up;
-    struct results_group *by_stage; /* [stage]; histograms only */
-    struct results_group *by_model; /* [model]; histograms only */
+    /* Histograms only; where there is one stage (one model), it is `total` itself. */
+    struct results_group *by_stage; /* [stage] */
+    struct results_group *by_model; /* [model] */
     /* The measurement window, for tokens_in_window and in_flight_ns; CLOCK_MONOTONIC. results_new: from origin_ns, without an end. May be set before the
      * first sample is taken, where stages have a given length. */
     uint64_t window_from_ns, window_to_ns;
