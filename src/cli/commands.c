@@ -8,9 +8,10 @@
 const char *const weir_version = WEIR_VERSION;
 const char *const weir_commit = WEIR_COMMIT;
 
-const struct command *const commands[] = {
-    &cmd_serve,           &cmd_mock, &cmd_tail,    &cmd_analyze, &cmd_export, &cmd_check_config,
-    &cmd_profile_latency, &cmd_docs, &cmd_version, &cmd_help};
+const struct command *const commands[] = {&cmd_serve,   &cmd_mock,         &cmd_tail,
+                                          &cmd_analyze, &cmd_export,       &cmd_load_merge,
+                                          &cmd_load,    &cmd_check_config, &cmd_profile_latency,
+                                          &cmd_docs,    &cmd_version,      &cmd_help};
 const size_t command_count = COUNT(commands);
 
 /* The links that CMakeLists.txt installs beside the program. */
