@@ -50,7 +50,8 @@ struct load_plan {
     struct measure_target *target;
     struct prompts *prompts;
     enum prompt_api api;
-    bool open_loop; /* in one stage at least */
+    bool open_loop; /* in one measured stage at least */
+    bool all_open;  /* in all of them */
     bool spin;
 };
 /* False with sentences on stderr and *status. Always load_plan_fini. */
@@ -83,8 +84,8 @@ struct load_result {
     struct str replay_file;     /* or STR_NONE */
     double replay_speed;
     uint64_t replay_requests;
-    uint64_t hash; /* of what was asked: equal for equal scenarios */
-    bool open_loop;
+    uint64_t hash;           /* of what was asked: equal for equal scenarios */
+    bool open_loop;          /* in all measured stages */
     struct results *results; /* sealed */
     struct engine_account account;
     struct validity validity;

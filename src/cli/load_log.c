@@ -81,7 +81,7 @@ static void *write_all(void *arg)
         bool last = __atomic_load_n(&l->stop, __ATOMIC_ACQUIRE), any = false;
         for (unsigned i = 0; i < l->threads; i++)
             any |= drain(l, &l->rings[i]);
-        if (!any)
+        if (!any || last)
             write_out(l);
         if (last)
             return NULL;

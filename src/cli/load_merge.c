@@ -202,6 +202,7 @@ static void add_account(struct merge *m, const struct file *f)
     a->sent += count_of(n, "sent");
     a->dropped += count_of(n, "dropped");
     a->in_flight_max += count_of(n, "in_flight_max");
+    a->in_flight_mean += seconds > 0 ? seconds * number_of(n, "in_flight_mean") : 0;
     a->cpu_share = fmax(a->cpu_share, number_of(n, "cpu_share"));
     a->lag_p50_ns = fmax(a->lag_p50_ns, number_of(n, "receive_lag_p50_ms") * 1e6);
     a->lag_p99_ns = fmax(a->lag_p99_ns, number_of(n, "receive_lag_p99_ms") * 1e6);
@@ -250,10 +251,9 @@ static void add_instruments(struct merge *m)
                  "none of the %zu runs says that it was limited by "
                  "its client",
                  m->count);
-    /* Each had its own; together there were as many as the time that all requests took says. */
+    /* Each over its own time: together, over the time from the first's start to the last's end. */
     struct engine_account *a = &m->out->account;
-    double seconds = load_seconds(m->out);
-    a->in_flight_mean = seconds > 0 ? m->out->results->in_flight_ns / 1e9 / seconds : NAN;
+    a->in_flight_mean = a->in_flight_mean / load_seconds(m->out);
 }
 
 /* ---- what was asked ---- */
@@ -365,8 +365,9 @@ static void describe(struct merge *m)
     r->seed = seed;
     r->merged = m->count;
     r->origin_real_us = m->origin_real_us;
+    r->open_loop = true;
     for (size_t i = 0; i < m->count; i++)
-        r->open_loop |= is_true(json_get(m->files[i].root, "scenario"), "open_loop");
+        r->open_loop &= is_true(json_get(m->files[i].root, "scenario"), "open_loop");
     struct str hash = text_of(scenario, "hash");
     char digits[17];
     snprintf(digits, sizeof digits, "%.*s", (int)MIN(hash.n, 16u), hash.p ? hash.p : "");

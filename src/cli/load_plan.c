@@ -310,8 +310,12 @@ static void fill_arrivals(struct load_plan *p)
     a->prompt_count = prompts_count(p->prompts);
     a->seed = (uint64_t)s->seed;
     p->open_loop = a->replay != NULL;
-    for (size_t i = 0; i < s->stage_count; i++)
-        p->open_loop |= s->stages[i].kind == STAGE_RATE && !s->stages[i].warm_up;
+    p->all_open = true;
+    for (size_t i = 0; i < s->stage_count && !a->replay; i++) {
+        bool rate = s->stages[i].kind == STAGE_RATE, measured = !s->stages[i].warm_up;
+        p->open_loop |= rate && measured;
+        p->all_open &= rate || !measured;
+    }
     p->models = arena_alloc(&s->arena, (s->mix_count + 1) * sizeof *p->models);
     p->stages = arena_alloc(&s->arena, (s->stage_count + 1) * sizeof *p->stages);
     for (size_t i = 0; i < s->mix_count; i++)

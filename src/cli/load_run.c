@@ -331,7 +331,7 @@ static void describe(const struct course *c, struct load_result *r)
     r->replay_speed = p->arrivals.replay_speed;
     r->replay_requests = p->arrivals.replay_count;
     r->hash = hash_of(p);
-    r->open_loop = p->open_loop;
+    r->open_loop = p->all_open;
     r->seed = (uint64_t)s->seed;
     r->cut_short = c->interrupts > 0;
 }
