@@ -95,5 +95,7 @@ double profile_rate_error(const struct results_group *g, double rate);
 struct num profile_span(uint64_t ns);
 /* The exit status of a run that has been reported: a problem where nothing was answered, or the client was the limit. Says why on stderr. */
 int profile_status(const char *command, const struct profile_run *r);
+/* `asked`, or for 0 one that the clock gives: short enough to be typed again. */
+int64_t profile_seed(int64_t asked);
 /* "weir COMMAND: ..." for what was given on the command line and cannot be. Returns EXIT_USAGE. */
 int profile_usage(const char *command, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -50,7 +50,7 @@ struct overhead {
 /* `through` and `direct` differ in target and model only. False with a sentence. */
 MUST_USE bool overhead_measure(struct overhead *o, const struct profile_run_options *through,
                                const struct profile_run_options *direct, size_t pairs, size_t block,
-                               uint64_t seed, struct err *e);
+                               struct err *e);
 void overhead_write(const struct overhead *o, enum table_format format, const struct term *t);
 void overhead_json(const struct overhead *o, struct json_out *j);
 

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/rand.h"
 #include "cli/profile.h"
 #include "observe/record.h"
 
@@ -356,7 +357,14 @@ void profile_run_fini(struct profile_run *r)
     *r = (struct profile_run){0};
 }
 
-/* ---- how it ends ---- */
+/* ---- how it begins and ends ---- */
+
+int64_t profile_seed(int64_t asked)
+{
+    struct rng r;
+    rng_seed(&r, 0);
+    return asked ? asked : 1 + (int64_t)(rng_next(&r) % 999999);
+}
 
 int profile_usage(const char *command, const char *fmt, ...)
 {
