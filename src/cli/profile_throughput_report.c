@@ -7,17 +7,39 @@
 #include "cli/sentences.h"
 
 enum { BAR_COLUMNS = 24, TIMELINE_ROWS = 6 };
+#define PEAK_WORTH_TELLING 1.02 /* times what the knee has */
 
 static struct num show_load(const struct throughput_profile *p, double load)
 {
     return p->open_loop ? num_rate(load) : num_count(load);
 }
 
+/* A difference of a tenth of a percent is nothing to tell of. */
+static struct num show_gain(double gain)
+{
+    return num_signed(round(gain * 1000) / 1000, num_pct);
+}
+
+/* Of an error the second digit says nothing more. */
+static struct num show_error(const struct level *l)
+{
+    double share = l->error / l->steady.requests_per_s;
+    return num_pct(round(share * 1000) / 1000);
+}
+
+static bool any_failed(const struct throughput_profile *p)
+{
+    for (size_t i = 0; i < p->level_count; i++)
+        if (results_failures(&p->levels[i].run.results->total))
+            return true;
+    return false;
+}
+
 static struct num quantile(const struct level *l, enum measured m, double q)
 {
     struct estimate e = spread_quantile(&l->run.results->total.spreads[m], q);
     struct num n = measured_show(m, e.value);
-    if (e.refused)
+    if (e.refused && l->run.results->total.outcomes[OUTCOME_OK])
         snprintf(n.text, sizeof n.text, "n/a");
     return n;
 }
@@ -33,6 +55,11 @@ static double mean_response_ns(const struct level *l)
     return spread_mean(&l->run.results->total.spreads[MEASURED_RESPONSE]).value;
 }
 
+static double requests_of(const struct level *l)
+{
+    return l->steady.requests_per_s;
+}
+
 static double failed_share(const struct level *l)
 {
     const struct results_group *g = &l->run.results->total;
@@ -41,25 +68,31 @@ static double failed_share(const struct level *l)
 
 /* ---- the sweep in words ---- */
 
-static void say_steps(const struct throughput_profile *p, struct sentences *s, size_t at)
+/* The good level whose load is nearest to `factor` times that of level `at`, on that side of it; `at` if there is none. */
+static size_t neighbour(const struct throughput_profile *p, size_t at, double factor)
 {
-    const struct knee *k = &p->knee;
-    char before[200] = "", after[200] = "";
-    if (at > 0)
-        snprintf(before, sizeof before, "From %s to %s users: %s requests/s, %s latency",
-                 num_count(p->levels[at - 1].load).text, num_count(p->levels[at].load).text,
-                 num_signed(k->throughput_gain_before, num_pct).text,
-                 num_signed(k->latency_gain_before, num_pct).text);
-    if (at + 1 < p->level_count)
-        snprintf(after, sizeof after, "rom %s to %s: %s requests/s, %s latency",
-                 num_count(p->levels[at].load).text, num_count(p->levels[at + 1].load).text,
-                 num_signed(k->throughput_gain, num_pct).text,
-                 num_signed(k->latency_gain, num_pct).text);
-    sentences_add(s, "%s%s%s%s.", before,
-                  before[0] && after[0] ? "; f"
-                  : after[0]            ? "F"
-                                        : "",
-                  after, after[0] ? " (mean, from due)" : "");
+    size_t best = at;
+    double distance = HUGE_VAL;
+    for (size_t i = 0; i < p->level_count; i++) {
+        double d = fabs(log(p->levels[i].load / (p->levels[at].load * factor)));
+        if ((factor > 1 ? i > at : i < at) && isfinite(requests_of(&p->levels[i])) &&
+            d < distance) {
+            distance = d;
+            best = i;
+        }
+    }
+    return best;
+}
+
+/* "From 8 to 16 users: +97 % requests/s, +2 % latency", the same for twice as many, and so what a knee is. */
+static void say_step(const struct throughput_profile *p, struct sentences *s, size_t from,
+                     size_t to)
+{
+    const struct level *a = &p->levels[from], *b = &p->levels[to];
+    if (from != to)
+        sentences_add(s, "From %s to %s users: %s requests/s, %s latency.", num_count(a->load).text,
+                      num_count(b->load).text, show_gain(requests_of(b) / requests_of(a) - 1).text,
+                      show_gain(mean_response_ns(b) / mean_response_ns(a) - 1).text);
 }
 
 static void say_knee(const struct throughput_profile *p, struct sentences *s)
@@ -80,10 +113,11 @@ static void say_knee(const struct throughput_profile *p, struct sentences *s)
     sentences_add(s, what, num_count(l->load).text, l->load > 1 ? "s" : "",
                   num_count(l->steady.requests_per_s).text,
                   measured_show(MEASURED_RESPONSE, mean_response_ns(l)).text);
-    say_steps(p, s, k->at);
+    say_step(p, s, neighbour(p, k->at, 0.5), k->at);
+    say_step(p, s, k->at, neighbour(p, k->at, 2));
     if (k->kind == KNEE_NOT_REACHED)
         sentences_add(s, "Go on with --max-concurrency %.0f.", l->load * 4);
-    else if (k->peak > k->at)
+    else if (requests_of(peak) > requests_of(l) * PEAK_WORTH_TELLING)
         sentences_add(s, "The most it answered was %s requests a second, at %s users.",
                       num_count(peak->steady.requests_per_s).text, num_count(peak->load).text);
     sentences_add(s, "The knee is where requests/s divided by latency is greatest: up to there "
@@ -174,20 +208,20 @@ static void put_level(struct table *t, const struct throughput_profile *p, size_
     table_number(t, STYLE_NONE, show_load(p, l->load), l->load);
     table_text(t, l->bad ? STYLE_BAD : STYLE_ACCENT, str_from(mark));
     table_number(t, STYLE_NONE, num_rate(l->steady.requests_per_s), l->steady.requests_per_s);
-    table_number(t, STYLE_DIM, num_pct(l->error / l->steady.requests_per_s), l->error);
+    table_number(t, STYLE_DIM, show_error(l), l->error);
     table_number(t, STYLE_NONE, num_rate(l->steady.tokens_per_s), l->steady.tokens_per_s);
     table_number(t, STYLE_NONE, quantile(l, MEASURED_RESPONSE, .5),
                  quantile_raw(l, MEASURED_RESPONSE, .5));
     table_number(t, STYLE_NONE, quantile(l, MEASURED_RESPONSE, .95),
                  quantile_raw(l, MEASURED_RESPONSE, .95));
-    table_number(t, STYLE_NONE, quantile(l, MEASURED_TTFT_CORRECTED, .5),
-                 quantile_raw(l, MEASURED_TTFT_CORRECTED, .5));
-    table_number(t, STYLE_NONE, quantile(l, MEASURED_TTFT_CORRECTED, .95),
-                 quantile_raw(l, MEASURED_TTFT_CORRECTED, .95));
+    for (int late = 0; late < 2 && p->stream; late++)
+        table_number(t, STYLE_NONE, quantile(l, MEASURED_TTFT_CORRECTED, late ? .95 : .5),
+                     quantile_raw(l, MEASURED_TTFT_CORRECTED, late ? .95 : .5));
     if (p->slo_text)
         table_number(t, l->good_share >= p->slo_share ? STYLE_GOOD : STYLE_WARN,
                      num_pct(l->good_share), l->good_share);
-    table_number(t, failed > 0 ? STYLE_BAD : STYLE_NONE, num_pct(failed), failed);
+    if (any_failed(p))
+        table_number(t, failed > 0 ? STYLE_BAD : STYLE_NONE, num_pct(failed), failed);
     table_number(t, STYLE_NONE, num_count((double)requests), (double)requests);
 }
 
@@ -204,11 +238,12 @@ void throughput_levels(const struct throughput_profile *p, enum table_format for
         {"p95", ALIGN_RIGHT, "response_p95_ms"},
         {"TTFT p50", ALIGN_RIGHT, "ttft_corrected_p50_ms"},
         {"TTFT p95", ALIGN_RIGHT, "ttft_corrected_p95_ms"}};
-    size_t n = 9;
+    size_t n = p->stream ? 9 : 7;
     struct table t;
     if (p->slo_text)
         columns[n++] = (struct table_column){"Good", ALIGN_RIGHT, "good_share"};
-    columns[n++] = (struct table_column){"Failed", ALIGN_RIGHT, "failed_share"};
+    if (any_failed(p))
+        columns[n++] = (struct table_column){"Failed", ALIGN_RIGHT, "failed_share"};
     columns[n++] = (struct table_column){"n", ALIGN_RIGHT, "requests"};
     table_init(&t, columns, n);
     table_title(&t, "Levels of load; times from when a request was due");
@@ -227,11 +262,6 @@ static double greatest(const struct throughput_profile *p, double (*value)(const
         if (isfinite(value(&p->levels[i])))
             most = MAX(most, value(&p->levels[i]));
     return most;
-}
-
-static double requests_of(const struct level *l)
-{
-    return l->steady.requests_per_s;
 }
 
 static void put_bar(struct table *t, bool utf8, enum term_style style, double value, double most)
@@ -325,13 +355,12 @@ static void write_single(struct throughput_profile *p, enum table_format format,
     measure_write_rates("Rates", r, g, format, term);
     sentences_init(&s, "");
     if (isfinite(w->requests_per_s))
-        sentences_add(
-            &s, "%s: %s requests/s%s%s, %s tokens/s, over %s.",
-            w->whole_run ? "The whole run, its ending included" : "While the load was on",
-            num_count(w->requests_per_s).text, isfinite(p->levels[0].error) ? " \xC2\xB1 " : "",
-            isfinite(p->levels[0].error) ? num_pct(p->levels[0].error / w->requests_per_s).text
-                                         : "",
-            num_count(w->tokens_per_s).text, num_ms(w->seconds * 1e6).text);
+        sentences_add(&s, "%s: %s requests/s%s%s, %s tokens/s, over %s.",
+                      w->whole_run ? "The whole run, its ending included" : "While the load was on",
+                      num_count(w->requests_per_s).text,
+                      isfinite(p->levels[0].error) ? " \xC2\xB1 " : "",
+                      isfinite(p->levels[0].error) ? show_error(&p->levels[0]).text : "",
+                      num_count(w->tokens_per_s).text, num_ms(w->seconds * 1e6).text);
     throughput_say(p, &s);
     sentences_end(&s, format, term);
     write_timeline(p, format, term);
@@ -416,6 +445,20 @@ static void write_level(struct throughput_profile *p, size_t i, struct json_out 
     json_unnest(j, "}");
 }
 
+static void write_step(const struct throughput_profile *p, struct json_out *j, const char *name,
+                       size_t from, size_t to)
+{
+    const struct level *a = &p->levels[from], *b = &p->levels[to];
+    if (from == to)
+        return;
+    json_nest(j, name, "{");
+    json_number(j, "from_users", a->load, "%.9g");
+    json_number(j, "to_users", b->load, "%.9g");
+    json_number(j, "requests_per_s_gain", requests_of(b) / requests_of(a) - 1, "%.6g");
+    json_number(j, "latency_gain", mean_response_ns(b) / mean_response_ns(a) - 1, "%.6g");
+    json_unnest(j, "}");
+}
+
 static void write_knee(const struct throughput_profile *p, struct json_out *j)
 {
     static const char *const kinds[] = {[KNEE_NONE] = "none",
@@ -429,8 +472,10 @@ static void write_knee(const struct throughput_profile *p, struct json_out *j)
     json_number(j, "users", known ? p->levels[k->at].load : NAN, "%.9g");
     json_number(j, "requests_per_s", known ? p->levels[k->at].steady.requests_per_s : NAN, "%.9g");
     json_number(j, "peak_users", known ? p->levels[k->peak].load : NAN, "%.9g");
-    json_number(j, "requests_gain_beyond", k->throughput_gain, "%.6g");
-    json_number(j, "latency_gain_beyond", k->latency_gain, "%.6g");
+    if (known)
+        write_step(p, j, "before", neighbour(p, k->at, 0.5), k->at);
+    if (known)
+        write_step(p, j, "beyond", k->at, neighbour(p, k->at, 2));
     json_unnest(j, "}");
 }
 
