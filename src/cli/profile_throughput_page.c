@@ -1,6 +1,7 @@
 /* profile_throughput_page.c -- --html: the report as a page (profile_throughput.h, cli/measure_page.h). */
 #include <math.h>
 
+#include "base/buf.h"
 #include "cli/measure_page.h"
 #include "cli/profile_throughput.h"
 #include "cli/sentences.h"
@@ -12,18 +13,57 @@ static struct num show_ms(double ms)
 
 /* ---- pieces ---- */
 
+/* What was found, in one box; and whether it may be believed, in another. */
 static void write_notes(struct measure_page *m, struct throughput_profile *p)
 {
     struct sentences s;
+    struct buf text;
+    bool limited = throughput_client_limited(p);
     sentences_init(&s, "");
+    buf_init(&text, 0, NULL);
     throughput_say(p, &s);
-    for (size_t i = 0; i < s.table.row_count; i++)
-        measure_page_note(m, STYLE_NONE, "%.*s", STR_ARG(table_at(&s.table, i, 0)->text));
-    table_fini(&s.table);
+    for (size_t i = 0; i < s.table.row_count; i++) {
+        struct str sentence = table_at(&s.table, i, 0)->text;
+        ENSURE(buf_printf(&text, "%s%.*s", i ? " " : "", STR_ARG(sentence)));
+    }
     if (p->report.cut_short)
         measure_page_note(m, STYLE_BAD, "Stopped by Ctrl-C: this is what there was until then.");
-    measure_page_note(m, throughput_client_limited(p) ? STYLE_BAD : STYLE_GOOD, "%s",
-                      p->report.validity->summary);
+    if (text.len)
+        measure_page_note(m, STYLE_NONE, "%.*s", (int)text.len, text.data);
+    measure_page_note(m, limited ? STYLE_BAD : STYLE_GOOD, "%s", p->report.validity->summary);
+    buf_fini(&text);
+    table_fini(&s.table);
+}
+
+/* ---- tables, a card each ---- */
+
+static void write_tables(struct measure_page *m, struct throughput_profile *p)
+{
+    const struct measure_report *r = &p->report;
+    const struct results_group *g = &r->results->total;
+    measure_page_begin_section(m, "tables", "Tables");
+    measure_page_end_section(m);
+    measure_page_begin_table(m, "levels-table", false);
+    throughput_levels(p, TABLE_HTML, &m->term);
+    measure_page_end_table(m);
+    measure_page_begin_table(m, "times-table", false);
+    measure_write_times(p->sweep ? "Times at the level told of above" : "Times", g, NULL, 0,
+                        TABLE_HTML, &m->term);
+    measure_page_end_table(m);
+    measure_page_begin_table(m, "rates-table", false);
+    measure_write_rates("Rates", r, g, TABLE_HTML, &m->term);
+    measure_page_end_table(m);
+    if (r->results->failure_count) {
+        measure_page_begin_table(m, "failures-table", false);
+        measure_write_failures(r, TABLE_HTML, &m->term);
+        measure_page_end_table(m);
+    }
+    measure_page_begin_table(m, "instrument-table", false);
+    measure_write_validity(r, false, TABLE_HTML, &m->term);
+    measure_page_end_table(m);
+    measure_page_begin_table(m, "definitions-table", false);
+    measure_write_definitions(r, g, NULL, 0, TABLE_HTML, &m->term);
+    measure_page_end_table(m);
 }
 
 static void write_tiles(struct measure_page *m, const struct throughput_profile *p, size_t at)
@@ -223,9 +263,7 @@ static void write_body(struct measure_page *m, void *arg)
     else
         write_over_time(m, p);
     write_spread(m, p);
-    measure_page_begin_table(m, "report", false);
-    throughput_report(p, TABLE_HTML, &m->term);
-    measure_page_end_table(m);
+    write_tables(m, p);
 }
 
 bool throughput_page(struct throughput_profile *p, const char *path, struct err *e)
