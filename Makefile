@@ -64,7 +64,7 @@ lint: lint-deps ## format, clang-tidy, layers, style, warnings of gcc and clang,
 fmt: ## format the C sources
 	@scripts/dev/c-files | xargs clang-format -i
 
-docs: build ## write docs/{config,log,metrics,errors,cli}.md from the tables in the program
+docs: build ## write docs/{config,log,metrics,errors,cli,measuring}.md from the tables in the program
 	scripts/dev/check_docs --write
 
 install: release ## put weir, its tools' names and manual pages into PREFIX (/usr/local)
