@@ -32,11 +32,8 @@ static void group_fini(struct results_group *g)
         spread_fini(&g->spreads[m]);
 }
 
-/* One group of a kind is the whole run: then it is `total`, which is cheaper and keeps exact values. */
-static struct results_group *groups_new(struct results_group *total, uint32_t count)
+static struct results_group *groups_new(uint32_t count)
 {
-    if (count == 1)
-        return total;
     struct results_group *groups = mem_alloc(count * sizeof *groups);
     for (uint32_t i = 0; i < count; i++)
         group_init(&groups[i]);
@@ -45,8 +42,6 @@ static struct results_group *groups_new(struct results_group *total, uint32_t co
 
 static void groups_free(struct results_group *groups, uint32_t count)
 {
-    if (count == 1)
-        return;
     for (uint32_t i = 0; i < count; i++)
         group_fini(&groups[i]);
     mem_free(groups);
@@ -60,8 +55,8 @@ struct results *results_new(uint32_t stages, uint32_t models, const struct objec
     r->model_count = MIN(MAX(models, 1u), (uint32_t)RESULTS_MODELS_MAX);
     group_init(&r->total);
     group_init(&r->warm_up);
-    r->by_stage = groups_new(&r->total, r->stage_count);
-    r->by_model = groups_new(&r->total, r->model_count);
+    r->by_stage = groups_new(r->stage_count);
+    r->by_model = groups_new(r->model_count);
     r->objectives = o ? *o : (struct objectives){0};
     r->origin_ns = r->window_from_ns = origin_ns;
     r->window_to_ns = UINT64_MAX;
@@ -238,6 +233,7 @@ static void count(struct results_group *g, const struct sample *s, const struct 
     if (s->outcome == OUTCOME_DROPPED)
         return;
     g->requests++;
+    g->slots_ns += s->end_ns > s->start_ns ? (double)(s->end_ns - s->start_ns) : 0;
     g->last_ns = MAX(g->last_ns, s->end_ns);
     g->prompt_tokens += known(s->prompt_tokens);
     g->completion_tokens += known(s->completion_tokens);
@@ -308,7 +304,8 @@ void results_take(struct results *r, const struct sample *s)
         return;
     }
     take(&r->total, s, &c, &values, true);
-    if (r->stage_count > 1)
+    if (r->stage_count >
+        1) /* of one results_seal makes the group: taking is on the engine's clock */
         take(&r->by_stage[MIN(s->stage, r->stage_count - 1)], s, &c, &values, false);
     if (r->model_count > 1)
         take(&r->by_model[MIN(s->model, r->model_count - 1)], s, &c, &values, false);
@@ -326,6 +323,7 @@ static void merge_groups(struct results_group *into, const struct results_group 
         into->first_ns = from->first_ns;
     into->last_ns = MAX(into->last_ns, from->last_ns);
     into->requests += from->requests;
+    into->slots_ns += from->slots_ns;
     into->prompt_tokens += from->prompt_tokens;
     into->completion_tokens += from->completion_tokens;
     into->cached_tokens += from->cached_tokens;
@@ -349,9 +347,9 @@ void results_merge(struct results *into, const struct results *from)
     ENSURE(into->stage_count == from->stage_count && into->model_count == from->model_count);
     merge_groups(&into->total, &from->total);
     merge_groups(&into->warm_up, &from->warm_up);
-    for (uint32_t i = 0; into->stage_count > 1 && i < into->stage_count; i++)
+    for (uint32_t i = 0; i < into->stage_count; i++)
         merge_groups(&into->by_stage[i], &from->by_stage[i]);
-    for (uint32_t i = 0; into->model_count > 1 && i < into->model_count; i++)
+    for (uint32_t i = 0; i < into->model_count; i++)
         merge_groups(&into->by_model[i], &from->by_model[i]);
     into->in_flight_ns += from->in_flight_ns;
     slots_merge(into, from);
@@ -373,9 +371,23 @@ static int more_frequent(const void *a, const void *b)
     return (x->count < y->count) - (x->count > y->count);
 }
 
+/* The only stage, or the only model, has had all that `total` has. */
+static void fill_only_group(struct results_group *only, const struct results_group *total)
+{
+    if (results_attempts(only))
+        return;
+    for (int m = 0; m < MEASURED_COUNT; m++)
+        only->spreads[m].overflowed = true;
+    merge_groups(only, total);
+}
+
 void results_seal(struct results *r)
 {
     seal_group(&r->total);
+    if (r->stage_count == 1)
+        fill_only_group(r->by_stage, &r->total);
+    if (r->model_count == 1)
+        fill_only_group(r->by_model, &r->total);
     slots_seal(r);
     qsort(r->failures, r->failure_count, sizeof *r->failures, more_frequent);
 }

@@ -160,8 +160,8 @@ static void intervals_cover_what_they_say(void **state)
         int samples;
     } cases[] = {{"p50", 0.5, 0, 401, 3000},
                  {"p90", 0.9, 1.2815515655446004, 2000, 3000},
-                 {"p95", 0.95, 1.6448536269514722, 4000, 2000},
-                 {"p99", 0.99, 2.3263478740408408, 12000, 1500}};
+                 {"p95", 0.95, 1.6448536269514722, 4000, 1500},
+                 {"p99", 0.99, 2.3263478740408408, 6000, 1500}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct covered c = simulate(cases[i].n, cases[i].quantile, cases[i].z, 0, cases[i].samples);
         assert_percent(percent(c.quantile, &c), 93.5, 96.5, cases[i].name);
@@ -273,8 +273,8 @@ static void numbers_by_hand(void **state)
     assert_int_equal(spread_outliers(&s), 1);
     struct estimate m = spread_mean(&s);
     assert_true(m.value == 145);
-    assert_true(fabs(spread_stddev(&s) - 301.6067195) < 1e-5);
-    double half = 2.262 * 301.6067195 / sqrt(10); /* t with 9 degrees of freedom */
+    assert_true(fabs(spread_stddev(&s) - 301.5239073) < 1e-5);
+    double half = 2.262 * 301.5239073 / sqrt(10); /* t with 9 degrees of freedom */
     assert_true(fabs(m.low - (145 - half)) < 1e-3 && fabs(m.high - (145 + half)) < 1e-3);
     assert_string_equal(spread_rule(&s), "exact values, nearest rank");
     spread_fini(&s);
