@@ -124,8 +124,19 @@ static bool take_ticket(struct engine_thread *t, uint64_t now_ns)
     return number < s->requests;
 }
 
-/* As many as there may be. False: the script is at its end. */
-static bool fill(struct engine_thread *t, uint64_t now_ns)
+static bool draw(struct engine_thread *t, struct arrival *out)
+{
+    struct engine *e = t->engine;
+    bool script = e->o.plan->script != NULL;
+    uint64_t at = script ? __atomic_fetch_add(&e->scripted, 1, __ATOMIC_RELAXED) : 0;
+    if (arrivals_draw(&t->arrivals, at, out))
+        return true;
+    engine_stop(e); /* the script is at its end */
+    return false;
+}
+
+/* As many as there may be. */
+static void fill(struct engine_thread *t, uint64_t now_ns)
 {
     uint32_t users = arrivals_users(&t->arrivals, offset_of(t, now_ns));
     while (t->in_flight < users && !told_to_stop(t)) {
@@ -133,16 +144,14 @@ static bool fill(struct engine_thread *t, uint64_t now_ns)
         struct slot *s = engine_slot_get(t);
         if (!s)
             break;
-        bool ticket = take_ticket(t, now_ns);
-        if (!ticket || !arrivals_draw(&t->arrivals, &a)) {
+        if (!take_ticket(t, now_ns) || !draw(t, &a)) { /* who had the last one tells all threads */
             s->next_free = t->free_slots;
             t->free_slots = s;
-            return !ticket; /* who has the last ticket tells all threads */
+            return;
         }
         engine_slot_send(s, &a, now_ns, false);
         now_ns = s->x.started_ns;
     }
-    return true;
 }
 
 /* True: this stage goes on. */
@@ -151,10 +160,7 @@ static bool go_on_closed(struct engine_thread *t, uint64_t now_ns)
     uint64_t offset_ns = offset_of(t, now_ns);
     if (offset_ns >= closed_end(t))
         return false;
-    if (!fill(t, now_ns)) {
-        run_over(t, now_ns, now_ns);
-        return true;
-    }
+    fill(t, now_ns);
     uint64_t end_ns = closed_end(t);
     look_at(t, MIN(end_ns, arrivals_users_change(&t->arrivals, offset_ns)));
     return offset_ns < end_ns;
@@ -233,8 +239,11 @@ void engine_thread_freed(struct engine_thread *t, uint64_t now_ns)
         return;
     else if (t->has_next)
         engine_pace_check(t);
-    else if (!arrivals_open_loop(&t->arrivals) &&
-             (offset_of(t, now_ns) >= closed_end(t) || !fill(t, now_ns)))
+    else if (arrivals_open_loop(&t->arrivals))
+        return;
+    else if (offset_of(t, now_ns) < closed_end(t))
+        fill(t, now_ns);
+    else
         step(t, now_ns);
 }
 
