@@ -8,6 +8,8 @@ import exec from 'k6/execution';
 import { check } from 'k6';
 import { Counter, Gauge, Rate, Trend } from 'k6/metrics';
 
+/** @typedef {import('k6/http').RefinedResponse<'text'>} Response */
+
 const SHARES = [60, 25, 15]; // of the first, second and third model
 const CHAT_PATH = '/v1/chat/completions';
 const TTFT_FAMILY = 'litellm_llm_api_time_to_first_token_metric_bucket';
@@ -122,6 +124,7 @@ function get(path) {
   return http.get(settings.base + path, { headers: headers(), timeout: '10s', tags: { kind: 'setup' } });
 }
 
+/** @param {{body: any}} response */
 function jsonOf(response) {
   try {
     return JSON.parse(response.body);
@@ -235,6 +238,7 @@ function hasToken(part) {
   return !!part && TOKEN_KEYS.some((key) => part[key] && part[key].length > 0);
 }
 
+/** @param {Response} response */
 function readPlain(response) {
   const body = response.status === 200 ? jsonOf(response) : null;
   const choice = body && body.choices && body.choices[0];
@@ -242,6 +246,7 @@ function readPlain(response) {
     tokens: (body && body.usage && body.usage.completion_tokens) || 0 };
 }
 
+/** @param {Response} response */
 function readStream(response) {
   const seen = { ended: false, chunks: 0, error: false, tokens: 0 };
   for (const line of response.status === 200 && response.body ? String(response.body).split('\n') : []) {
@@ -258,6 +263,7 @@ function readStream(response) {
   return seen;
 }
 
+/** @param {Response} response @param {string} name */
 function header(response, name) {
   const found = Object.keys(response.headers || {}).find((key) => key.toLowerCase() === name);
   return found ? response.headers[found] : undefined;
@@ -295,6 +301,7 @@ export function ask(mix) {
   return good;
 }
 
+/** @param {Response} response */
 function count(response, seen, tags, good) {
   requests.add(1, tags);
   failed.add(!good, tags);

@@ -34,6 +34,7 @@ function rate(executor, more) {
   return Object.assign({ executor, timeUnit: '1s', preAllocatedVUs: Math.min(MAX_VUS, Math.max(1, VUS)), maxVUs: MAX_VUS, gracefulStop: PATIENCE }, more);
 }
 
+/** @type {{[name: string]: () => import('k6/options').Scenario}} */
 const SCENARIOS = {
   gradual: () => ({
     executor: 'ramping-vus', startVUs: 1, gracefulStop: PATIENCE, gracefulRampDown: PATIENCE,
@@ -49,6 +50,7 @@ const SCENARIOS = {
 };
 
 function scenarios() {
+  /** @type {{[name: string]: import('k6/options').Scenario}} */
   const chosen = {};
   let start = 0;
   for (const name of (__ENV.SCENARIO || 'gradual').split(',').map((n) => n.trim())) {
@@ -61,6 +63,7 @@ function scenarios() {
   return chosen;
 }
 
+/** @type {import('k6/options').Options} */
 export const options = {
   scenarios: scenarios(),
   thresholds: Object.assign(gateway.thresholds(), {

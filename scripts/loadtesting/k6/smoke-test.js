@@ -8,6 +8,7 @@ import { summary } from './summary.js';
 
 const THINK_S = gateway.number('THINK_S', '0.5');
 
+/** @type {import('k6/options').Options} */
 export const options = {
   vus: 5,
   duration: '30s',
