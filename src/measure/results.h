@@ -105,7 +105,7 @@ struct results {
 struct results *results_new(uint32_t stages, uint32_t models, const struct objectives *o,
                             uint64_t origin_ns);
 void results_free(struct results *r); /* NULL is fine */
-/* About 0.2 us for a plain request and 30 ns more for each gap between chunks. */
+/* About 0.1 us for a plain request of one stage and model, 0.2 us of several, and 25 to 50 ns more for each gap between chunks. */
 void results_take(struct results *r, const struct sample *s);
 /* `from` is of the same stages, models and origin; it stays as it was. */
 void results_merge(struct results *into, const struct results *from);

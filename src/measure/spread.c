@@ -186,9 +186,23 @@ struct estimate spread_mean(const struct spread *s)
         return out;
     n_eff = MAX(n_eff, 2.0);
     double half = student_t95((unsigned)MIN(n_eff - 1, 1e9)) * hdr_stddev(&s->hdr) / sqrt(n_eff);
-    out.low = (mean - half) * unit_of(s);
+    out.low = MAX(mean - half, 0.0) * unit_of(s); /* no metric goes below */
     out.high = (mean + half) * unit_of(s);
     return out;
+}
+
+/* So many values alike in time weigh as `independent` ones. */
+static uint64_t needed(uint64_t independent, double times)
+{
+    double all = ceil((double)independent * times);
+    return all < 1e18 ? (uint64_t)all : UINT64_MAX;
+}
+
+/* A rank of the interval, `wider` times as far from the middle one, within the sample. */
+static uint64_t moved_rank(uint64_t middle, uint64_t rank, double wider, uint64_t n)
+{
+    double moved = round((double)middle + ((double)rank - (double)middle) * wider);
+    return (uint64_t)MAX(MIN(moved, (double)n), 1.0);
 }
 
 struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures)
@@ -203,18 +217,12 @@ struct estimate spread_quantile_failing(const struct spread *s, double quantile,
         return out;
     }
     double r = spread_autocorrelation(s), wider = sqrt((1 + r) / (1 - r));
-    out.refused = !quantile_ranks(n, quantile, &low, &high);
-    if (!out.refused) {
-        double below = round((double)rank - (double)(rank - MIN(low, rank)) * wider);
-        double above = round((double)rank + (double)(MAX(high, rank) - rank) * wider);
-        out.refused = below < 1 || above > (double)n;
-        low = out.refused ? 0 : (uint64_t)below;
-        high = out.refused ? 0 : (uint64_t)above;
-    }
-    if (out.refused) {
-        out.need = MAX((uint64_t)ceil((double)out.need * wider * wider), n + 1);
+    out.need = needed(out.need, wider * wider);
+    out.refused = n < out.need || !quantile_ranks(n, quantile, &low, &high);
+    if (out.refused)
         return out;
-    }
+    low = moved_rank(rank, low, wider, n);
+    high = moved_rank(rank, high, wider, n);
     const uint64_t ranks[] = {rank, low, high};
     double *const values[] = {&out.value, &out.low, &out.high};
     for (size_t i = 0; i < COUNT(ranks); i++)
