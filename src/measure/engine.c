@@ -6,7 +6,8 @@
 #include "net/sock.h"
 
 #define START_DELAY_NS     (2 * NS_PER_MS) /* from "all are ready" to the first stage */
-#define CONNECTIONS_MAX    65536u
+#define CONNECTIONS_MAX    20000u          /* a host has some 28,000 ports towards one other */
+#define FILES_KEPT_FREE    128u
 #define CONNECT_TIMEOUT_MS (60 * 1000) /* the client needs one */
 #define HEADERS_OF_FRESH   "connection: close\r\n"
 
@@ -47,6 +48,13 @@ static void name_run(struct engine *e)
     e->nonce_salt = rng_next(&r);
 }
 
+static uint32_t connections_max(const struct engine_options *o)
+{
+    uint64_t files = sock_raise_file_limit();
+    uint64_t most = files > 2 * FILES_KEPT_FREE ? files - FILES_KEPT_FREE : files / 2;
+    return o->connections_max ? o->connections_max : (uint32_t)MIN(most, CONNECTIONS_MAX);
+}
+
 static struct engine *new_engine(const struct engine_options *o)
 {
     struct engine *e = mem_alloc(sizeof *e);
@@ -64,7 +72,7 @@ static struct engine *new_engine(const struct engine_options *o)
     name_run(e);
     make_head(e);
     e->threads = mem_alloc(e->thread_count * sizeof *e->threads);
-    uint32_t slots = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
+    uint32_t slots = connections_max(o);
     for (unsigned i = 0; i < e->thread_count; i++) {
         struct engine_thread *t = &e->threads[i];
         t->engine = e;
@@ -93,7 +101,6 @@ struct engine *engine_start(const struct engine_options *o, struct err *err)
         return NULL;
     struct engine *e = new_engine(o);
     int error = 0;
-    sock_raise_file_limit();
     for (unsigned i = 0; i < e->thread_count && !error; i++) {
         struct engine_thread *t = &e->threads[i];
         e->running++;

@@ -12,6 +12,7 @@
 #include "measure/engine.h"
 #include "observe/histogram.h"
 
+#define ENGINE_COLD_MAX 256
 #define ENGINE_ID_BYTES 24 /* of x-request-id: 11 that name the run, '-', 12 digits of the number */
 
 struct engine_thread;
@@ -55,7 +56,14 @@ struct engine_thread {
     bool has_next;
     struct slot **slots, *free_slots;
     size_t slot_count, slot_max;
+    uint64_t **gaps; /* mappings, for several slots each */
     uint32_t in_flight;
+    /* Requests of open loop that wait for a connection: some may have got one since. */
+    struct cold {
+        const struct slot *slot;
+        uint64_t started_ns;
+    } cold[ENGINE_COLD_MAX];
+    unsigned cold_count;
 
     struct timer stage_timer; /* the stage's end, a change of users, the end of the grace */
     struct timer pace_timer;  /* shortly before the next one is due */

@@ -303,6 +303,7 @@ void *engine_thread_main(void *arg)
     struct engine *e = t->engine;
     set_up(t);
     wait_for_start(t);
+    loop_pass(t->loop, 0); /* the loop's time is now */
     t->phase = PHASE_RUNNING;
     look_at(t, 0);
     while (t->phase != PHASE_OVER)
