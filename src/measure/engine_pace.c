@@ -8,7 +8,7 @@
  * requests wait for new connections; what is due beyond that waits for one of these, or for one that comes free, and is late. */
 #include "measure/engine_internal.h"
 
-#define SPIN_WINDOW_NS   (60 * NS_PER_US) /* a sleep ends late by less than this, 99 times of 100 */
+#define SPIN_WINDOW_NS   (100 * NS_PER_US) /* a sleep ends late by less than this, 99 times of 100 */
 #define SLEEP_LEAST_NS   (200 * NS_PER_US) /* a shorter one costs more than it saves, and precision */
 #define PREEMPTED_NS     (20 * NS_PER_US) /* a poll takes less, if the thread is let run */
 #define CLOCK_ONLY_NS    (3 * NS_PER_US)  /* a poll that finds nothing takes less */

@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "certs.h"
+#include "http/server.h"
 #include "measure/engine.h"
 #include "mock/mock.h"
+#include "net/sock.h"
 
 #define THREADS_MAX 4
 #define SAMPLES_MAX 20000
@@ -439,6 +442,91 @@ static void connections_fail_by_name(void **state)
     close(full);
 }
 
+/* ---- over TLS: a server of our own, on a thread ---- */
+
+#define EVENT(delta) "data: {\"choices\":[{\"index\":0,\"delta\":" delta "}]}\n\n"
+
+static void answer_stream(struct http_conn *c, struct http_request *r)
+{
+    (void)r;
+    http_begin(c, 200, STR("content-type: text/event-stream\r\n"), -1);
+    http_body(c, STR(EVENT("{\"role\":\"assistant\",\"content\":\"\"}")));
+    for (int i = 0; i < 5; i++)
+        http_body(c, STR(EVENT("{\"content\":\"sea \"}")));
+    http_body(c, STR("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}"
+                     "\n\ndata: [DONE]\n\n"));
+    http_end(c);
+}
+
+static void gone(struct http_conn *c)
+{
+    (void)c;
+}
+
+static void *serve(void *loop)
+{
+    loop_run(loop);
+    return NULL;
+}
+
+static void tls_has_marks_of_its_own(void **state)
+{
+    struct err e = {0};
+    struct sockaddr_in at;
+    socklen_t bytes = sizeof at;
+    char url[64];
+    pthread_t thread;
+    const struct http_limits limits = {.max_head_bytes = 16384,
+                                       .max_body_bytes = 65536,
+                                       .max_connections = 1000,
+                                       .head_timeout_ms = 60000,
+                                       .body_timeout_ms = 60000,
+                                       .idle_timeout_ms = 60000,
+                                       .write_timeout_ms = 60000};
+    const struct http_handler handler = {.on_request = answer_stream, .on_gone = gone};
+    (void)state;
+    certs_begin();
+    cert_put(&(struct cert_wish){.name = "ca", .san = "IP:127.0.0.1", .is_ca = true});
+    struct tls_server *ts = tls_server_new(cert_path("ca", "pem"), cert_path("ca", "key"), &e);
+    int fd = sock_listen(STR("127.0.0.1"), 0, false, 64, &e);
+    struct loop *loop = loop_new();
+    struct http_server *server = http_server_new(loop, &limits, &handler, NULL);
+    assert_true(ts && fd >= 0 && http_server_listen(server, fd, ts));
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &bytes), 0);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u", ntohs(at.sin_port));
+    pthread_create(&thread, NULL, serve, loop);
+    struct measure_target *t = measure_target_new(
+        &(struct measure_target_options){.url = url, .ca_file = cert_path("ca", "pem")}, &e);
+    if (!t)
+        fail_msg("%s", e.text);
+    struct stage s = {.kind = STAGE_USERS, .from = 3, .to = 3, .requests = 30};
+    struct arrivals_plan p = plan_of(&s, 1);
+    struct engine_options o = options(&p);
+    o.target = t;
+    o.prompts = streamed;
+    struct engine_account account = run(&o);
+    check_all(30);
+    assert_true(account.reads >= 30);
+    size_t reused = 0;
+    for (size_t k = 0; k < told[0].count; k++) {
+        const struct sample *m = &told[0].list[k];
+        reused += m->reused;
+        assert_int_equal(m->chunks, 5);
+        if (!m->reused)
+            assert_true(m->connected_ns < m->secured_ns && m->secured_ns <= m->sent_first_ns);
+        else
+            assert_int_equal(m->secured_ns, 0);
+    }
+    assert_int_equal(reused, 27);
+    measure_target_free(t);
+    loop_stop(loop);
+    pthread_join(thread, NULL);
+    http_server_free(server);
+    loop_free(loop);
+    tls_server_free(ts);
+    certs_end((const char *const[]){"ca"}, 1);
+}
+
 static void the_grace_ends_what_is_in_flight(void **state)
 {
     struct mix_part hang[] = {{STR("m-hang"), 1}};
@@ -589,6 +677,7 @@ int main(void)
         cmocka_unit_test(ends_have_their_names),
         cmocka_unit_test(a_total_timeout_is_told_apart),
         cmocka_unit_test(connections_fail_by_name),
+        cmocka_unit_test(tls_has_marks_of_its_own),
         cmocka_unit_test(the_grace_ends_what_is_in_flight),
         cmocka_unit_test(what_is_never_sent_is_told),
         cmocka_unit_test(it_stops_when_told),
