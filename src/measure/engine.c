@@ -25,6 +25,13 @@ static bool check_options(const struct engine_options *o, struct err *e)
     if (p->prompt_count > prompts_count(o->prompts))
         return err_set(e, "the plan has %zu prompts, and there are %zu", p->prompt_count,
                        prompts_count(o->prompts));
+    for (size_t i = 0; i < p->stage_count; i++) {
+        const struct stage *s = &p->stages[i];
+        bool nobody = s->from < 0.5 && s->to < 0.5; /* as arrivals_users rounds */
+        if (s->kind == STAGE_USERS && !p->replay && nobody && !s->duration_ns)
+            return err_set(e, "stage %zu has neither users nor a duration: it would never end",
+                           i + 1);
+    }
     return true;
 }
 
@@ -103,10 +110,10 @@ struct engine *engine_start(const struct engine_options *o, struct err *err)
     int error = 0;
     for (unsigned i = 0; i < e->thread_count && !error; i++) {
         struct engine_thread *t = &e->threads[i];
-        e->running++;
+        __atomic_add_fetch(&e->running, 1, __ATOMIC_RELEASE);
         error = pthread_create(&t->id, NULL, engine_thread_main, t);
         if (error) {
-            e->running--;
+            __atomic_sub_fetch(&e->running, 1, __ATOMIC_RELEASE);
         } else {
             e->threads_started++;
             pthread_setname_np(t->id, "weir-measure");
@@ -115,13 +122,12 @@ struct engine *engine_start(const struct engine_options *o, struct err *err)
     if (error)
         e->stop = true;
     begin_together(e);
-    if (error) {
-        engine_free(e);
-        err_set(err, "thread %u of %u could not be started: %s", e->threads_started + 1,
-                e->thread_count, strerror(error));
-        return NULL;
-    }
-    return e;
+    if (!error)
+        return e;
+    err_set(err, "thread %u of %u could not be started: %s", e->threads_started + 1,
+            e->thread_count, strerror(error));
+    engine_free(e);
+    return NULL;
 }
 
 /* ---- while it runs ---- */
@@ -145,10 +151,7 @@ void engine_progress(const struct engine *e, struct engine_progress *out)
     }
     uint64_t now_ns = clock_mono_ns();
     out->elapsed_ns = now_ns > e->start_ns ? now_ns - e->start_ns : 0;
-    struct engine *shared = (struct engine *)e;
-    pthread_mutex_lock(&shared->lock);
-    out->over = e->running == 0;
-    pthread_mutex_unlock(&shared->lock);
+    out->over = __atomic_load_n(&e->running, __ATOMIC_ACQUIRE) == 0;
 }
 
 void engine_stop(struct engine *e)
@@ -175,10 +178,10 @@ bool engine_wait(struct engine *e, int timeout_ms)
     }
     pthread_mutex_lock(&e->lock);
     int status = 0;
-    while (e->running && status == 0)
+    while (__atomic_load_n(&e->running, __ATOMIC_ACQUIRE) && status == 0)
         status = timeout_ms < 0 ? pthread_cond_wait(&e->changed, &e->lock)
                                 : pthread_cond_timedwait(&e->changed, &e->lock, &until);
-    bool done = e->running == 0;
+    bool done = __atomic_load_n(&e->running, __ATOMIC_ACQUIRE) == 0;
     pthread_mutex_unlock(&e->lock);
     return done;
 }

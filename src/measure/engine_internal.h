@@ -92,7 +92,6 @@ struct engine {
     struct str head; /* of every request, up to x-request-id */
     char id_prefix[16];
     uint64_t nonce_salt;
-    size_t request_max; /* bytes of the longest request */
     /* Of stages of users that end with a number of requests: how many were begun, and when (from the start, ns) the last was; 0: not yet.
      * Atomic. */
     uint64_t *tickets, *ticket_ends_ns;
@@ -102,7 +101,8 @@ struct engine {
     bool stop, cancel; /* atomic */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned ready, running; /* under lock */
+    unsigned ready;   /* under lock */
+    unsigned running; /* atomic; going down is told under lock */
 };
 
 /* ---- engine_thread.c ---- */

@@ -660,6 +660,11 @@ static void what_cannot_be_is_said(void **state)
     assert_null(engine_start(&o, &e));
     assert_non_null(strstr(e.text, "99 prompts"));
     p.prompt_count = 1;
+    s.from = s.to = 0;
+    e = (struct err){0};
+    assert_null(engine_start(&o, &e));
+    assert_non_null(strstr(e.text, "stage 1 has neither users"));
+    s.from = 1;
     o.threads = ENGINE_THREADS_MAX + 1;
     e = (struct err){0};
     assert_null(engine_start(&o, &e));
