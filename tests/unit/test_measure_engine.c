@@ -645,6 +645,63 @@ static void requests_are_as_scripted(void **state)
     }
 }
 
+/* Every fault at once, on several threads, stopped at any moment: each request is told once, whatever becomes of it. */
+static void whatever_happens_each_is_told_once(void **state)
+{
+    static struct mix_part all[] = {{STR("sim-fast"), 6}, {STR("m-500"), 1},   {STR("m-close"), 1},
+                                    {STR("m-reset"), 1},  {STR("m-hang"), 1},  {STR("m-cut"), 1},
+                                    {STR("m-rst"), 1},    {STR("m-stall"), 1}, {STR("m-error"), 1},
+                                    {STR("m-garbage"), 1}};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        static bool seen[SAMPLES_MAX];
+        struct rng r;
+        rng_seed(&r, seed);
+        struct stage s[] = {
+            {.kind = STAGE_RATE, .from = 2000, .to = 100, .duration_ns = 60 * NS_PER_MS},
+            {.kind = STAGE_USERS, .from = 1, .to = 40, .duration_ns = 60 * NS_PER_MS},
+            {.kind = STAGE_RATE, .from = 500, .to = 500, .duration_ns = 60 * NS_PER_MS}};
+        struct arrivals_plan p = plan_of(s, COUNT(s));
+        s[0].spacing = s[2].spacing = SPACING_POISSON;
+        p.mix = all;
+        p.mix_count = COUNT(all);
+        p.seed = seed;
+        struct engine_options o = options(&p);
+        o.prompts = seed & 1 ? streamed : whole;
+        o.threads = 1 + (unsigned)(seed % 4);
+        o.fresh_connections = seed % 3 == 0;
+        o.spin = seed % 5 == 0;
+        o.connections_max = seed & 2 ? 20 : 0;
+        o.head_timeout_ms = o.idle_timeout_ms = 40;
+        o.grace_ms = (int64_t)(seed % 3) * 20;
+        struct err e = {0};
+        forget();
+        struct engine *engine = engine_start(&o, &e);
+        assert_non_null(engine);
+        if (!engine_wait(engine, (int)(rng_next(&r) % 300))) {
+            if (seed & 4)
+                engine_cancel(engine);
+            else
+                engine_stop(engine);
+        }
+        assert_true(engine_wait(engine, 20000));
+        struct engine_progress now;
+        engine_progress(engine, &now);
+        assert_int_equal(now.sent, now.ended);
+        assert_int_equal(now.sent + now.dropped, all_told());
+        assert_int_equal(now.in_flight, 0);
+        assert_int_equal(now.ok, told_of(OUTCOME_OK));
+        engine_free(engine);
+        memset(seen, 0, sizeof seen);
+        for (size_t i = 0; i < THREADS_MAX; i++)
+            for (size_t k = 0; k < told[i].count; k++) {
+                uint64_t number = told[i].list[k].number;
+                assert_true(number < SAMPLES_MAX && !seen[number]);
+                seen[number] = true;
+            }
+    }
+}
+
 static void what_cannot_be_is_said(void **state)
 {
     struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
@@ -687,6 +744,7 @@ int main(void)
         cmocka_unit_test(what_is_never_sent_is_told),
         cmocka_unit_test(it_stops_when_told),
         cmocka_unit_test(requests_are_as_scripted),
+        cmocka_unit_test(whatever_happens_each_is_told_once),
         cmocka_unit_test(what_cannot_be_is_said),
     };
     return cmocka_run_group_tests_name("measure_engine", tests, start, stop);
