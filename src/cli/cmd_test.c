@@ -8,7 +8,8 @@
 #include "base/json.h"
 #include "cli/test.h"
 
-#define REPEAT_MAX 1000
+#define REPEAT_MAX         1000
+#define HEALTH_PATIENCE_MS 10000
 
 static struct measure_options shared = MEASURE_OPTIONS_DEFAULTS;
 static const char *model, *config_path, *har_path;
@@ -73,37 +74,52 @@ struct health_answer {
 };
 
 /* What /health/readiness says: {"status": "healthy", "litellm_version": ...}. */
-static void read_readiness(struct arena *a, struct str body, struct health_answer *out)
+static void read_health(struct arena *a, const struct measure_reply *reply,
+                        struct health_answer *out)
 {
     struct err ignored = {0};
-    struct json_node *root = json_parse(a, body, &ignored), *status = NULL, *version = NULL;
+    struct json_node *root = json_parse(a, reply->body, &ignored), *status = NULL, *version = NULL;
     if (root) {
         status = json_get(root, "status");
         version = json_get(root, "litellm_version");
     }
     bool told = status && status->kind == JSON_STRING;
-    struct str text = told ? status->text : STR("answers");
+    struct str text = told                   ? status->text
+                      : reply->status == 200 ? STR("alive")
+                                             : arena_printf(a, "status %d", reply->status);
     bool versioned = version && version->kind == JSON_STRING;
     snprintf(out->text, sizeof out->text, "%.*s%s%.*s", (int)MIN(text.n, (size_t)120), text.p,
              versioned ? ", version " : "", (int)(versioned ? MIN(version->text.n, (size_t)60) : 0),
              versioned ? version->text.p : "");
 }
 
+/* LiteLLM's two ways to ask; the second one for gateways that have not the first. */
+static bool ask_health(const struct measure_target *t, struct arena *a, struct measure_reply *reply,
+                       struct err *e)
+{
+    static const char *const paths[] = {"/health/readiness", "/health/liveliness"};
+    int64_t patience_ms =
+        timeout_ms() ? MIN(timeout_ms(), (int64_t)HEALTH_PATIENCE_MS) : HEALTH_PATIENCE_MS;
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        struct str path = arena_printf(a, "%.*s%s", STR_ARG(t->root_path), paths[i]);
+        if (!measure_ask(t, a, STR("GET"), path, STR_NONE, patience_ms, reply, e))
+            return false;
+        if (reply->status != 404)
+            break;
+    }
+    return true;
+}
+
 static void look_at_health(const struct measure_target *t, struct health_answer *out, struct err *e)
 {
     struct arena a;
     struct measure_reply reply;
-    int64_t patience_ms = timeout_ms() ? MIN(timeout_ms(), (int64_t)10000) : 10000;
     arena_init(&a, NULL, 0);
-    struct str path = arena_printf(&a, "%.*s/health/readiness", STR_ARG(t->root_path));
-    if (!measure_ask(t, &a, STR("GET"), path, STR_NONE, patience_ms, &reply, e)) {
+    if (!ask_health(t, &a, &reply, e)) {
         out->verdict = HEALTH_UNREACHABLE;
-    } else if (reply.status == 200) {
-        out->verdict = HEALTH_GOOD;
-        read_readiness(&a, reply.body, out);
-    } else if (reply.status >= 500) {
-        out->verdict = HEALTH_BAD;
-        read_readiness(&a, reply.body, out);
+    } else if (reply.status == 200 || reply.status >= 500) {
+        out->verdict = reply.status == 200 ? HEALTH_GOOD : HEALTH_BAD;
+        read_health(&a, &reply, out);
     } else {
         out->verdict = HEALTH_NONE;
         snprintf(out->text, sizeof out->text,

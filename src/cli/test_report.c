@@ -243,6 +243,20 @@ static void show_gaps(struct facts *f, const struct test_result *r)
     fact(f, STYLE_ACCENT, "Each gap", "%s", spark);
 }
 
+/* Reasoning that was counted but not sent was over before the first token came: it is not in this time. */
+static void show_tpot(struct facts *f, const struct sample *s)
+{
+    int64_t span_ns = sample_span_ns(s->first_token_ns, s->last_token_ns);
+    bool hidden = s->reasoning_tokens > 0 && s->first_content_ns == s->first_token_ns;
+    int64_t tokens = s->completion_tokens - (hidden ? s->reasoning_tokens : 0);
+    if (span_ns <= 0 || tokens < 2)
+        return;
+    double each_ns = (double)span_ns / (double)(tokens - 1);
+    fact(f, STYLE_NONE, "Each token (TPOT)", "%s; %s%s", num_ms(each_ns / 1e3).text,
+         num_rate(1e9 / each_ns).text,
+         hidden ? "; without the reasoning tokens, which were not sent" : "");
+}
+
 static void show_speed(const struct test_result *r, const struct term *term)
 {
     const struct sample *s = &r->sample;
@@ -260,12 +274,7 @@ static void show_speed(const struct test_result *r, const struct term *term)
         fact(&f, STYLE_NONE, "Last token (E2E)", "%s",
              maybe_span(s->sent_first_ns, s->last_token_ns).text);
     }
-    int64_t out_ns = sample_span_ns(s->first_token_ns, s->last_token_ns);
-    if (out_ns > 0 && s->completion_tokens > 1) {
-        double each_ns = (double)out_ns / (double)(s->completion_tokens - 1);
-        fact(&f, STYLE_NONE, "Each token (TPOT)", "%s; %s", num_ms(each_ns / 1e3).text,
-             num_rate(1e9 / each_ns).text);
-    }
+    show_tpot(&f, s);
     show_gaps(&f, r);
 }
 
