@@ -232,15 +232,20 @@ static int print_curl(struct tester *t, const struct prompts *p, struct str name
     return EXIT_GOOD;
 }
 
-static int run_requests(struct tester *t, const struct term *term)
+/* Whom to ask. What is only looked at (health, models) has TLS sessions of its own: the request that is measured is not to find one there. */
+struct targets {
+    struct measure_target *measured, *looked_at;
+};
+
+static int run_requests(const struct targets *at, struct tester *t, const struct term *term)
 {
     struct arena a;
     int status = EXIT_GOOD;
-    bool well;
+    bool well = true;
     struct prompts *p = measure_options_prompts("test", &shared, &status);
     arena_init(&a, NULL, 0);
-    if (p && (curl || check_health(t->target, term, &well, &status))) {
-        struct str name = measure_options_model("test", t->target, &a, model, &status);
+    if (p && (curl || check_health(at->looked_at, term, &well, &status))) {
+        struct str name = measure_options_model("test", at->looked_at, &a, model, &status);
         if (name.n && curl)
             status = print_curl(t, p, name);
         else if (name.n) {
@@ -253,16 +258,33 @@ static int run_requests(struct tester *t, const struct term *term)
     return status;
 }
 
-static int run_routing(struct tester *t, const struct term *term)
+static int run_routing(const struct targets *at, struct tester *t, const struct term *term)
 {
     int status = EXIT_GOOD;
-    bool well;
-    if (!check_health(t->target, term, &well, &status))
+    bool well = true;
+    if (!check_health(at->looked_at, term, &well, &status))
         return status;
     if (!json)
         fputc('\n', term->out);
-    status = test_routing(t, &shared, config_path, json, term);
+    status = test_routing(t, at->looked_at, &shared, config_path, json, term);
     return status == EXIT_GOOD && !well ? EXIT_PROBLEM : status;
+}
+
+static int run_at(const struct targets *at)
+{
+    struct term term;
+    struct tester tester;
+    int status;
+    catch_interrupt();
+    term_init(&term, stdout, (enum color_mode)color);
+    tester_init(&tester, at->measured, timeout_ms(), cold);
+    tester.progress = isatty(STDERR_FILENO) && !json;
+    if (list_models)
+        status = test_list_models(at->looked_at, json);
+    else
+        status = routing ? run_routing(at, &tester, &term) : run_requests(at, &tester, &term);
+    tester_fini(&tester);
+    return status;
 }
 
 /* ---- options that do not go together ---- */
@@ -298,24 +320,16 @@ static bool options_fit(int argc, char **argv, struct err *e)
 static int run(int argc, char **argv)
 {
     struct err e = {0};
-    struct term term;
-    struct tester tester;
     int status = EXIT_GOOD;
     if (!options_fit(argc, argv, &e))
         return measure_options_fail("test", &e, EXIT_USAGE);
-    struct measure_target *t = measure_options_target("test", &shared, &status);
-    if (!t)
-        return status;
-    catch_interrupt();
-    term_init(&term, stdout, (enum color_mode)color);
-    tester_init(&tester, t, timeout_ms(), cold);
-    tester.progress = isatty(STDERR_FILENO) && !json;
-    if (list_models)
-        status = test_list_models(t, json);
-    else
-        status = routing ? run_routing(&tester, &term) : run_requests(&tester, &term);
-    tester_fini(&tester);
-    measure_target_free(t);
+    struct targets at = {.measured = measure_options_target("test", &shared, &status)};
+    if (at.measured)
+        at.looked_at = measure_options_target("test", &shared, &status);
+    if (at.looked_at)
+        status = run_at(&at);
+    measure_target_free(at.measured);
+    measure_target_free(at.looked_at);
     return status;
 }
 

@@ -142,7 +142,8 @@ MUST_USE bool test_har(const struct test_result *list, size_t count, const struc
                        const char *key, const char *path, struct err *e);
 
 /* ---- test_routing.c ---- */
-/* Each returns an exit status. `config`: the models of this file instead of those that the gateway offers. */
+/* Each returns an exit status. `look`: whom to ask for the list; see cmd_test.c. `config`: the models of this file instead of those that the gateway offers. */
 int test_list_models(const struct measure_target *t, bool json);
-int test_routing(struct tester *t, const struct measure_options *o, const char *config, bool json,
+int test_routing(struct tester *t, const struct measure_target *look,
+                 const struct measure_options *o, const char *config, bool json,
                  const struct term *term);

@@ -174,7 +174,7 @@ static double attempts(const struct test_result *r, double *fallbacks)
     return retries + 1;
 }
 
-static void put_row(struct table *t, const struct routed *one)
+static void put_row(struct table *t, const struct routed *one, bool with_why)
 {
     const struct sample *s = &one->result.sample;
     double fallbacks, tried = attempts(&one->result, &fallbacks);
@@ -197,7 +197,8 @@ static void put_row(struct table *t, const struct routed *one)
                  s->cost_usd < 0 ? NAN : s->cost_usd);
     table_number(t, STYLE_NONE, num_ms(ttft_us), ttft_us / 1e3);
     table_number(t, STYLE_NONE, num_ms(total_us), total_us / 1e3);
-    table_text(t, STYLE_NONE, str_from(s->error));
+    if (with_why)
+        table_text(t, STYLE_NONE, str_from(s->error));
 }
 
 static void show_table(const struct routes *r, const struct term *term)
@@ -216,7 +217,7 @@ static void show_table(const struct routes *r, const struct term *term)
     for (size_t i = 0; i < r->count; i++) {
         patterns += r->list[i].pattern;
         if (!r->list[i].pattern && r->list[i].result.arena)
-            put_row(&t, &r->list[i]);
+            put_row(&t, &r->list[i], r->failed > 0);
     }
     if (patterns)
         table_note(
@@ -265,7 +266,8 @@ static int run(struct routes *r, struct tester *t, const struct askers *with,
     return r->failed || test_stop ? EXIT_PROBLEM : EXIT_GOOD;
 }
 
-int test_routing(struct tester *t, const struct measure_options *o, const char *config, bool json,
+int test_routing(struct tester *t, const struct measure_target *look,
+                 const struct measure_options *o, const char *config, bool json,
                  const struct term *term)
 {
     struct routes r = {0};
@@ -276,7 +278,7 @@ int test_routing(struct tester *t, const struct measure_options *o, const char *
     if (with.chat)
         with.embeddings = embedding_prompts(o, &status);
     if (with.embeddings) {
-        if (config ? from_config(&r, config, &e) : from_gateway(&r, t->target, &e))
+        if (config ? from_config(&r, config, &e) : from_gateway(&r, look, &e))
             status = run(&r, t, &with, o, json, term);
         else
             status = measure_options_fail(
