@@ -43,21 +43,6 @@ static const struct option_row *options(size_t *count)
     return rows;
 }
 
-static void on_interrupt(int number)
-{
-    (void)number;
-    test_stop = 1;
-}
-
-/* The first Ctrl-C ends the request under way, with a report; the second one the program. */
-static void catch_interrupt(void)
-{
-    struct sigaction catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND},
-                     ignore = {.sa_handler = SIG_IGN};
-    sigaction(SIGINT, &catch, NULL);
-    sigaction(SIGPIPE, &ignore, NULL);
-}
-
 static int64_t timeout_ms(void)
 {
     return (int64_t)(shared.timeout_s * 1e3);
@@ -275,7 +260,7 @@ static int run_at(const struct targets *at)
     struct term term;
     struct tester tester;
     int status;
-    catch_interrupt();
+    signal(SIGPIPE, SIG_IGN);
     term_init(&term, stdout, (enum color_mode)color);
     tester_init(&tester, at->measured, timeout_ms(), cold);
     tester.progress = isatty(STDERR_FILENO) && !json;

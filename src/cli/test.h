@@ -85,7 +85,7 @@ void tester_send(struct tester *t, struct arena *a, const struct prompts *p, str
 /* Only puts the request together: model, path, request_head and request_body. */
 void tester_compose(struct tester *t, struct arena *a, const struct prompts *p, struct str model,
                     uint64_t number, struct test_result *out);
-/* Ctrl-C: the request under way is given up. Set by a signal handler. */
+/* Ctrl-C: the request under way is given up. Set by a signal handler that tester_send installs. */
 extern volatile sig_atomic_t test_stop;
 
 /* ---- test_phases.c ---- */

@@ -17,6 +17,22 @@
 
 volatile sig_atomic_t test_stop;
 
+static void on_interrupt(int number)
+{
+    (void)number;
+    test_stop = 1;
+}
+
+/* The first Ctrl-C ends the request under way, with a report; the second one the program, as any before a request is sent. */
+static void catch_interrupt(void)
+{
+    static bool caught;
+    struct sigaction catch = {.sa_handler = on_interrupt, .sa_flags = SA_RESETHAND};
+    if (!caught)
+        sigaction(SIGINT, &catch, NULL);
+    caught = true;
+}
+
 struct sending {
     struct http_exchange x;
     struct tester *tester;
@@ -271,6 +287,7 @@ void tester_send(struct tester *t, struct arena *a, const struct prompts *p, str
                                  .on_body = on_body,
                                  .on_done = on_done,
                                  .on_fail = on_fail};
+    catch_interrupt();
     out->sample.due_ns = clock_mono_ns();
     http_send(t->client, &g.x);
     wait_for_end(&g);
