@@ -13,6 +13,7 @@ const struct command *const commands[] = {&cmd_serve,
                                           &cmd_tail,
                                           &cmd_analyze,
                                           &cmd_export,
+                                          &cmd_test,
                                           &cmd_profile_latency,
                                           &cmd_profile_throughput,
                                           &cmd_load_merge,
@@ -26,6 +27,7 @@ const size_t command_count = COUNT(commands);
 /* The links that CMakeLists.txt installs beside the program. */
 const struct tool tools[] = {{"tail-requests", &cmd_tail},
                              {"analyze-logs", &cmd_analyze},
+                             {"test-request", &cmd_test},
                              {"profile-latency", &cmd_profile_latency},
                              {"profile-throughput", &cmd_profile_throughput}};
 const size_t tool_count = COUNT(tools);
