@@ -31,7 +31,7 @@ void measure_json_head(struct json_out *j, const struct measure_report *r)
     for (uint32_t i = 0; i < x->model_count; i++)
         json_text(j, NULL, r->models[i]);
     json_unnest(j, "]");
-    json_text(j, "percentiles", str_from(spread_rule(&x->total.spreads[MEASURED_TOTAL])));
+    json_text(j, "rule", str_from(spread_rule(&x->total.spreads[MEASURED_TOTAL])));
     json_text(j, "intervals",
               STR("95 %: percentiles from order statistics (binomial), means by Student's t, both "
                   "over n_eff = n (1 - r)/(1 + r)"));

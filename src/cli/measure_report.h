@@ -83,7 +83,7 @@ extern const size_t measure_main_metric_count;
 
 /* ---- JSON: members of the object that is open in `j` ---- */
 
-/* schema, weir (version), command, url, started (RFC 3339), seed, cut_short, models, percentiles (the rule), tokens_from. */
+/* schema, weir (version), command, url, started (RFC 3339), seed, cut_short, models, rule (of percentiles), intervals. */
 void measure_json_head(struct json_out *j, const struct measure_report *r);
 /* "summary": {requests, ok, failed, ..., mean_latency_ms, median_latency_ms, p50_latency_ms, p90_, p95_, p99_latency_ms, ...; "metrics": {"ttft":
  * {count, n_eff, mean_ms, mean_ci95_ms: [low, high], stddev_ms, p50_ms, p50_ci95_ms, ..., refused: {"p99": 368}}}}. */

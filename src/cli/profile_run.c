@@ -324,9 +324,10 @@ bool profile_run(const struct profile_run_options *o, struct profile_run *out, s
     c.takers = mem_alloc(c.threads * sizeof *c.takers);
     c.keep_each = (o->keep_max + c.threads - 1) / c.threads;
     *out = (struct profile_run){0};
+    /* One stage: what is beside the measured one is warm-up, which results keep apart. */
     for (unsigned i = 0; i < c.threads; i++)
-        c.takers[i].results = results_new((uint32_t)o->plan->stage_count,
-                                          (uint32_t)o->plan->mix_count, o->objectives, origin_ns);
+        c.takers[i].results =
+            results_new(1, (uint32_t)o->plan->mix_count, o->objectives, origin_ns);
     struct engine_options options = engine_options_of(o, &c);
     struct engine *engine = engine_start(&options, e);
     if (engine) {
@@ -401,7 +402,7 @@ int profile_status(const char *command, const struct profile_run *r)
         return measure_options_fail(command, &e, EXIT_PROBLEM);
     }
     if (r->validity.client_limited) {
-        err_set(&e, "client-limited: %.300s", r->validity.summary);
+        err_set(&e, "%s", r->validity.summary);
         return measure_options_fail(command, &e, EXIT_PROBLEM);
     }
     return EXIT_GOOD;
