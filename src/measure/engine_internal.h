@@ -91,7 +91,7 @@ struct engine {
     uint64_t scripted; /* atomic: requests of the script that were begun */
     uint64_t start_ns; /* atomic; 0: the threads are not all ready */
     int64_t start_real_us;
-    bool stop; /* atomic */
+    bool stop, cancel; /* atomic */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned ready, running; /* under lock */

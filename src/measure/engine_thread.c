@@ -24,6 +24,11 @@ static bool told_to_stop(const struct engine_thread *t)
     return __atomic_load_n(&t->engine->stop, __ATOMIC_ACQUIRE);
 }
 
+static bool told_to_cancel(const struct engine_thread *t)
+{
+    return __atomic_load_n(&t->engine->cancel, __ATOMIC_ACQUIRE);
+}
+
 static void look_at(struct engine_thread *t, uint64_t offset_ns)
 {
     if (offset_ns == UINT64_MAX)
@@ -82,7 +87,8 @@ static void run_over(struct engine_thread *t, uint64_t now_ns, uint64_t end_ns)
     }
     t->has_next = false;
     timer_clear(t->loop, &t->pace_timer);
-    t->grace_ends_ns = t->engine->o.grace_ms < 0
+    t->grace_ends_ns = told_to_cancel(t) ? now_ns
+                       : t->engine->o.grace_ms < 0
                            ? UINT64_MAX
                            : now_ns + (uint64_t)t->engine->o.grace_ms * NS_PER_MS;
     look_at(t, t->in_flight == 0                ? 0
@@ -92,7 +98,7 @@ static void run_over(struct engine_thread *t, uint64_t now_ns, uint64_t end_ns)
 
 static void end_grace(struct engine_thread *t, uint64_t now_ns)
 {
-    if (t->in_flight && now_ns < t->grace_ends_ns)
+    if (t->in_flight && now_ns < t->grace_ends_ns && !told_to_cancel(t))
         return;
     engine_slots_cancel(t);
     over(t);
