@@ -264,7 +264,7 @@ def test_rate_is_kept_whoever_waits(server):
 def test_poisson_gaps_are_not_equal(server):
     counts = []
     for seed in (1, 2):
-        done = profile("throughput", "--url", server, "--model", "sim-fast", "--rate", 200, "--poisson", "--duration", "1s",
+        done = profile("throughput", "--url", server, "--model", "sim-fast", "--rate", 400, "--poisson", "--duration", "500ms",
                        "--seed", seed, "--format", "json")
         counts.append(json.loads(done.stdout)["levels"][0]["account"]["offered"])
     assert all(120 < n < 280 for n in counts) and counts != [200, 200]
@@ -315,6 +315,18 @@ def test_ctrl_c_ends_with_the_report_so_far(server, tmp_path):
         assert "Stopped by Ctrl-C" in told and (p.returncode == 0 or "client-limited" in wrong), wrong
         d = json.loads(out.read_text())
         assert d["cut_short"] and d["summary"]["ok"] > 0 and d["summary"]["failed"] == 0
+
+
+def test_ctrl_c_does_not_wait_for_a_server_that_hangs(tmp_path):
+    with Mock("--fault", "stall-after=2") as hangs:
+        with subprocess.Popen([WEIR, "profile", "latency", "--url", f"http://127.0.0.1:{hangs.port}", "--model", "sim-fast"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENV) as p:
+            time.sleep(0.7)
+            p.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            p.send_signal(signal.SIGINT)
+            told = p.communicate(timeout=10)[0]
+    assert "Stopped by Ctrl-C" in told and p.returncode in (0, LIMITED)
 
 
 def test_progress_is_for_terminals(server):
