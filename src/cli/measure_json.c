@@ -65,7 +65,7 @@ static void write_estimate(struct json_out *j, const char *name, enum measured m
 static void write_metric(struct json_out *j, enum measured m, const struct spread *s)
 {
     const char *suffix = measured_suffix(m);
-    struct estimate mean = spread_mean(s);
+    struct estimate mean = measured_mean(s);
     json_nest(j, measured_info(m)->key, "{");
     json_count(j, "count", spread_count(s));
     json_number(j, "n_eff", spread_n_eff(s), "%.6g");

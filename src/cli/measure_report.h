@@ -34,6 +34,8 @@ struct num measured_show_range(enum measured m, double low, double high);
 double measured_raw(enum measured m, double value);
 /* "_ms", "_per_s", "_tokens", "_usd". */
 const char *measured_suffix(enum measured m);
+/* The mean with its interval, of which nothing is below 0: none of the metrics can be. */
+struct estimate measured_mean(const struct spread *s);
 /* Seconds from the first request's due time to the last one's end; NaN where there was none. */
 double measure_window_s(const struct results_group *g);
 /* Requests answered well a second, tokens' arrivals a second, good requests a second; NaN without a window. */
