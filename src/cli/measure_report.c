@@ -70,8 +70,8 @@ struct num measured_show_range(enum measured m, double low, double high)
         snprintf(out.text, sizeof out.text, "%s", NUM_UNKNOWN);
         return out;
     }
-    bool plain = is_plain(from.text, &n) & is_plain(until.text, &k);
-    if (plain && strcmp(from.text + n, until.text + k) == 0)
+    bool from_plain = is_plain(from.text, &n), until_plain = is_plain(until.text, &k);
+    if (from_plain && until_plain && strcmp(from.text + n, until.text + k) == 0)
         from.text[n] = '\0';
     snprintf(out.text, sizeof out.text, "%.16s" NUM_UNKNOWN "%.16s", from.text, until.text);
     return out;
