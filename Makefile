@@ -48,12 +48,13 @@ fuzz: test-deps | build-dir ## every fuzzer for T seconds (T=60)
 	@$(call CMAKE_BUILD,fuzz)
 	scripts/dev/fuzz $(T)
 
-bench: deps release ## weir against nginx, HAProxy, DuckDB and others; results in bench/results
+bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; results in bench/results
 	scripts/dev/bench-deps
 	python3 bench/run.py
 	python3 bench/reading.py --week --write
 	python3 bench/follow.py
 	python3 bench/features.py --write
+	python3 bench/measuring.py --write
 
 interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
 	scripts/dev/interop

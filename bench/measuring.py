@@ -52,7 +52,7 @@ class Cell:
 
 
 DELAYS = {1: (10, 1000, 6), 64: (50, 200, 8), 512: (200, 50, 8)}  # ms to the first token, tokens/s, tokens
-SCHEDULES = {1: 40, 64: 400, 512: 2000}  # requests/s while it stands still
+SCHEDULES = {1: 40, 64: 400, 512: 800}  # requests/s while it stands still
 
 
 def cells_for(connections):
@@ -86,8 +86,9 @@ def stalled(times, typical_ns, share):
 
 
 def from_due(rows, rate, column):
-    """Of a schedule: what happened less when the k-th request was due."""
-    return pair(row[column] - k * S / rate for k, row in enumerate(rows))
+    """Of a schedule: what happened less when the k-th request was due. It began no later than the promptest request says (the first one had to connect)."""
+    began = min(row[0] - k * S / rate for k, row in enumerate(rows))
+    return pair(row[column] - began - k * S / rate for k, row in enumerate(rows))
 
 
 def truth_of(cell, tool, provider):
@@ -160,7 +161,7 @@ class Bench:
         truth, notes = truth_of(cell, tool, provider)
         self.readings.setdefault((cell.kind, cell.connections, tool.name), []).append((said, truth, notes))
         parts = [f"{key} {said[key][q] / MS:.2f} of {truth[key][q] / MS:.2f}" for key, _ in METRICS for q in (0, 1)
-                 if said.get(key) and truth.get(key) and said[key][q] is not None]
+                 if said.get(key) and truth.get(key)]
         self.say(f"  {cell.kind} {cell.connections:3} {tool.name:8} {', '.join(parts)} ms")
 
     def truth(self):
@@ -233,9 +234,9 @@ class Bench:
         spread = [row[0] - k * S / RATE for k, row in enumerate(rows)]
         first = min(spread)
         arrived = pair(s - first for s in spread)
-        account = report["instrument"]
+        account = report["account"]
         found = {"sent": provider.stats()["requests"], "asked": RATE * seconds,
-                 "late_p50_us": account["late_p50_us"], "late_p99_us": account["late_p99_us"],
+                 "late_p50_us": account["send_lateness_p50_ms"] * 1000, "late_p99_us": account["send_lateness_p99_ms"] * 1000,
                  "arrived_p50_us": arrived[0] / US, "arrived_p99_us": arrived[1] / US}
         self.paces.append(found)
         self.say(f"  pace {number + 1}: " + ", ".join(f"{k} {v:,.1f}" for k, v in found.items()))
@@ -260,25 +261,21 @@ def middle(values):
 
 
 def error_of(readings, key, q):
-    """(reported, truth, error in allowances) in the middle of the rounds; None: not measured. Refused: reported is None."""
+    """(reported, truth, error in allowances, error in ns, was it refused) in the middle of the rounds; None: not measured."""
     pairs = [(said[key][q], truth[key][q]) for said, truth, _ in readings if said.get(key) and truth.get(key)]
     if not pairs:
         return None
-    known = [(a, b) for a, b in pairs if a is not None]
-    if not known:
-        return None, middle(b for _, b in pairs), None
-    return (middle(a for a, _ in known), middle(b for _, b in known), middle((a - b) / allowance(b) for a, b in known),
-            middle(a - b for a, b in known))
+    refused = any(q in said.get("refused", {}).get(key, ()) for said, _, _ in readings)
+    return (middle(a for a, _ in pairs), middle(b for _, b in pairs), middle((a - b) / allowance(b) for a, b in pairs),
+            middle(a - b for a, b in pairs), refused)
 
 
 def cell_text(found):
     if found is None:
         return "–"
-    if found[0] is None:
-        return f"refused ({found[1] / MS:.2f})"
     error_ns = found[3]
     error = f"{error_ns / US:+.0f} µs" if abs(error_ns) < MS else f"{error_ns / MS:+.1f} ms"
-    text = f"{found[0] / MS:.2f} ({error})"
+    text = f"{found[0] / MS:.2f}{'ʰ' if found[4] else ''} ({error})"
     return text if abs(found[2]) <= 1 else f"**{text}**"
 
 
@@ -321,9 +318,8 @@ def bars(bench):
             for key, heading in METRICS:
                 for q, name in ((0, "p50"), (1, "p99")):
                     found = error_of(bench.readings.get((kind, n, "weir"), []), key, q)
-                    if found and (found[0] is None or worst is None or abs(found[2]) > abs(worst[0])):
-                        size = float("inf") if found[0] is None else found[2]
-                        worst = (size, f"{heading} {name} at {n}: " + cell_text(found).strip("*") + " ms")
+                    if found and (worst is None or abs(found[2]) > abs(worst[0])):
+                        worst = (found[2], f"{heading} {name} at {n}: " + cell_text(found).strip("*") + " ms")
         if worst:
             out.append((f"{kind}: weir's largest error, in allowances (1 % or 100 µs)", 1, f"{abs(worst[0]):.2f}; {worst[1]}", abs(worst[0]) <= 1))
     ratio = ratios(bench, "request", "wrk")
@@ -361,7 +357,8 @@ def markdown(bench, meta):
     tables = truth_tables(bench)
     if tables:
         lines += ["## Truth", "", "What each says in ms, and how far it is off the provider's account of the same run; bold: by more than 1 % and 100 µs. "
-                  "For `stall` the truth is what somebody sees who comes on schedule.", "", *tables]
+                  "For `stall` the truth is what somebody sees who comes on schedule. ʰ: weir's report refuses this percentile (its samples are too few, or too alike "
+                  "their neighbours); the value is its histogram's.", "", *tables]
     if bench.costs:
         lines += ["## Cost", "", "| what | instrument | CPU µs | over wrk's |", "| --- | --- | ---: | ---: |"]
         for (what, tool), values in sorted(bench.costs.items()):

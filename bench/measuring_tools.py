@@ -1,15 +1,16 @@
 """The instruments that bench/measuring.py holds against each other, and the simulated provider whose truth is known."""
 
+import base64
 import csv
 import http.client
 import json
 import math
 import os
-import pathlib
 import shutil
+import struct
 import subprocess
-import sys
 import time
+import zlib
 
 import machine
 from peers import CHAT, HERE
@@ -28,6 +29,43 @@ def pair(values):
     """(p50, p99), or None of nothing."""
     values = list(values)
     return (nearest_rank(values, 0.5), nearest_rank(values, 0.99)) if values else None
+
+
+def hdr_counts(text):
+    """[(value, count)] of a histogram in HdrHistogram's V2 encoding (compressed, base64): three digits, values from 1 on."""
+    packed = base64.b64decode(text)
+    payload = zlib.decompress(packed[8:])
+    found, at, index = [], 40, 0
+    end = 40 + struct.unpack(">i", payload[4:8])[0]
+    while at < end:
+        number = shift = 0
+        while True:  # ZigZag LEB128; the ninth byte has eight bits
+            byte = payload[at]
+            at += 1
+            number |= (byte if shift == 56 else byte & 127) << shift
+            shift += 7
+            if byte < 128 or shift == 63:
+                break
+        number = (number >> 1) ^ -(number & 1)
+        if number < 0:
+            index -= number
+            continue
+        if number:
+            bucket = max((index >> 10) - 1, 0)
+            sub = index if index < 2048 else (index & 1023) + 1024
+            found.append(((sub << bucket) + ((1 << bucket) >> 1), number))
+        index += 1
+    return found
+
+
+def hdr_quantile(text, share):
+    counts = hdr_counts(text)
+    left = math.ceil(share * sum(n for _, n in counts))
+    for value, n in counts:
+        left -= n
+        if left <= 0:
+            return value
+    return None
 
 
 class Provider:
@@ -194,17 +232,18 @@ class Weir(Tool):
     name = "weir"
     open_loop = True
 
-    def argv(self, cell, provider, body, seconds, rate=None, *more):
-        self.export = self.options.work / "weir.json"
+    def __init__(self, options):
+        super().__init__(options)
+        self.export = options.work / "weir.json"
+
+    def argv(self, cell, provider, body, seconds, rate=None):
         self.export.unlink(missing_ok=True)
         words = [self.options.weir, "load", "--url", provider.url, "--model", "sim-fast", "--body", body, "--duration", f"{seconds}s",
-                 "--export", self.export, *more]
+                 "--export", self.export, "--quiet"]
         if not cell.stream:
             words.append("--no-stream")
         rate = rate or cell.rate
-        if rate:
-            return words + ["--rate", rate, "--spacing", "constant", "--connections", cell.connections]
-        return words + ["--concurrency", cell.connections]
+        return words + (["--rate", rate, "--connections", cell.connections] if rate else ["--concurrency", cell.connections])
 
     def report(self):
         try:
@@ -212,21 +251,32 @@ class Weir(Tool):
         except (OSError, ValueError) as e:
             raise machine.BenchError(f"weir load left no report in {self.export}: {e}") from None
 
-    def read(self, out, err, status):
-        report = self.report()
-        summary = report["summary"]
-        due = bool(summary["metrics"].get("response")) and self.from_due
-        names = {"total": "response" if due else "latency", "ttft": "ttft_corrected" if due else "ttft", "gap": "icl"}
-        found = {"requests": summary["requests"], "failed": summary["failed"], "report": report}
-        for key, name in names.items():
-            m = summary["metrics"].get(name)
-            if m and m["count"]:
-                found[key] = tuple(None if m[q] is None else m[q] * MS for q in ("p50_ms", "p99_ms"))
-        return found
+    def times(self, report, name):
+        """(p50, p99) of a metric; where the report refuses one (its samples are too few, or depend on each other too much), its histogram's."""
+        told = report["summary"]["metrics"].get(name)
+        if not told or not told["count"]:
+            return None, ()
+        said, refused = [], []
+        for q, key, share in ((0, "p50_ms", 0.5), (1, "p99_ms", 0.99)):
+            if told[key] is None:
+                refused.append(q)
+                said.append(hdr_quantile(report["mergeable"]["total"]["metrics"][name]["hdr"], share))
+            else:
+                said.append(told[key] * MS)
+        return tuple(said), tuple(refused)
 
     def measure(self, cell, provider, body, seconds):
-        self.from_due = bool(cell.rate)
-        return super().measure(cell, provider, body, seconds)
+        status, out, err = run(self.argv(cell, provider, body, seconds), seconds + 60)
+        report = self.report()
+        found = {"requests": report["summary"]["requests"], "refused": {}, "status": status}
+        if report["summary"]["failed"] or not found["requests"]:
+            raise machine.BenchError(f"weir: {report['summary']['failed']} of {found['requests']} failed: {(out + err)[-300:]}")
+        names = {"total": "response", "ttft": "ttft_corrected", "gap": "icl"} if cell.rate else {"total": "latency", "ttft": "ttft", "gap": "icl"}
+        for key, name in names.items():
+            said, found["refused"][key] = self.times(report, name)
+            if said and (cell.stream or key == "total"):
+                found[key] = said
+        return found
 
 
 TOOLS = (Weir, Wrk, Hey, Python)

@@ -1,7 +1,9 @@
 /* cmd_load.c -- weir load: a load test by a scenario or by options; load.h lists its parts. */
 #include "cli/load.h"
+#include "cli/self_test.h"
 
 static struct load_options given = {.shared = MEASURE_OPTIONS_DEFAULTS};
+static bool self_testing;
 
 /* clang-format off */
 static const struct option_row rows[] = {
@@ -27,6 +29,7 @@ static const struct option_row rows[] = {
     {.name = "--grace", .type = OPT_STR, .into = &given.grace, .value = "TIME", .help = "for what is in flight at the end (30s)"},
     {.name = "--no-spin", .type = OPT_FLAG, .into = &given.no_spin, .help = "do not poll for the last 60 us before a request is due: less CPU, 50 us later"},
     {.name = "--user-stamps", .type = OPT_FLAG, .into = &given.user_stamps, .help = "times of arrival by this program's clock, not by the kernel's"},
+    {.name = "--self-test", .type = OPT_FLAG, .into = &self_testing, .help = "how far off the times measured on this host are, against a simulated provider: 5 s, nothing else is done"},
     {.heading = "Results", .name = "--export", .type = OPT_LIST, .into = &given.exports, .value = "FILE", .help = "by extension: .json (for weir load merge, too), .csv, .md, .html, .xml (JUnit), .hgrm (HdrHistogram); may be given several times"},
     {.name = "--html", .type = OPT_STR, .into = &given.html, .value = "FILE", .help = "a page with plots that needs nothing else"},
     {.name = "--junit", .type = OPT_STR, .into = &given.junit, .value = "FILE", .help = "thresholds as tests, for CI"},
@@ -93,6 +96,13 @@ static int run(int argc, char **argv)
     int status = EXIT_USAGE;
     if (!check_options(argc, argv, &e))
         return measure_options_fail("load", &e, EXIT_USAGE);
+    if (self_testing)
+        return self_test(
+            &(struct self_test_options){.command = "load",
+                                        .threads = (unsigned)given.threads,
+                                        .json = strcmp(load_formats[given.format], "json") == 0,
+                                        .color = (enum color_mode)given.color,
+                                        .user_stamps = given.user_stamps});
     load_hold_signals(); /* before the threads, which inherit it */
     if (load_plan_make(&p, &given, argc ? argv[0] : NULL, &status))
         status = run_plan(&p);

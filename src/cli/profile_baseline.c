@@ -184,7 +184,7 @@ static bool is_empty(const struct regression *r)
 
 static struct num change(double ratio)
 {
-    return num_signed(ratio - 1, num_pct);
+    return num_signed(round((ratio - 1) * 1000) / 1000, num_pct);
 }
 
 static void put_row(struct table *t, enum measured m, const struct regression *r)
