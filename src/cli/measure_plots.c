@@ -176,44 +176,72 @@ static const char *each_step(const struct steps *s, const char *rest)
     return arena_printf(&s->page->arena, "each %.*s%s", STR_ARG(each), rest).p;
 }
 
+struct figure {
+    const char *title, *rest; /* of the remark, behind "each 1 s" */
+    bool is_wide;
+    enum plot_shape shape;
+    int height;
+    struct scale y;
+    struct line lines[3];
+    size_t count;
+};
+
 /* Of the lines, those that have values; nothing where none has. */
-static void figure(const struct steps *s, const char *title, const char *rest, bool is_wide,
-                   enum plot_shape shape, int height, struct scale y, const struct line *lines,
-                   size_t count)
+static void write_figure(const struct steps *s, const struct figure *f)
 {
-    struct plot_series series[8];
+    struct plot_series series[COUNT(f->lines)];
     size_t n = 0;
-    for (size_t i = 0; i < count && n < COUNT(series); i++) {
-        series[n] = series_of(s, &lines[i]);
+    for (size_t i = 0; i < f->count; i++) {
+        series[n] = series_of(s, &f->lines[i]);
         n += has_values(s, &series[n]);
     }
     if (n == 0)
         return;
-    measure_page_begin_figure(s->page, title, each_step(s, rest), is_wide);
-    plot_over_time(s, shape, height, y, title, series, n);
+    measure_page_begin_figure(s->page, f->title, each_step(s, f->rest), f->is_wide);
+    plot_over_time(s, f->shape, f->height, f->y, f->title, series, n);
     measure_page_end_figure(s->page);
 }
 
+static const struct figure traffic[] = {
+    {"Requests a second",
+     "",
+     true,
+     PLOT_LINES,
+     WIDE_PX,
+     {.show = num_rate},
+     {{"asked", asked_rate, 7, NULL}, {"sent", sent_rate, 2, NULL}, {"done", done_rate, 1, NULL}},
+     3},
+    {"Failures",
+     ", by when they ended",
+     true,
+     PLOT_COLUMNS,
+     WIDE_PX / 2,
+     {.step_least = 1, .show = num_count},
+     {{"failed", failures, 3, NULL}, {"never sent", dropped, 2, NULL}},
+     2},
+    {"In flight",
+     ", at its end",
+     false,
+     PLOT_LINES,
+     HIGH_PX,
+     {.step_least = 1, .show = num_count},
+     {{"users asked", asked_users, 7, NULL}, {"in flight", in_flight, 5, NULL}},
+     2},
+    {"Token events a second",
+     ", streams",
+     false,
+     PLOT_LINES,
+     HIGH_PX,
+     {.show = num_rate},
+     {{"events with tokens", chunk_rate, 4, NULL}},
+     1},
+};
+
 void measure_page_traffic(struct measure_page *p, const struct measure_page_times *t)
 {
-    static const struct line rates[] = {
-        {"asked", asked_rate, 7, NULL}, {"sent", sent_rate, 2, NULL}, {"done", done_rate, 1, NULL}};
-    static const struct line failing[] = {{"failed", failures, 3, NULL},
-                                          {"never sent", dropped, 2, NULL}};
-    static const struct line flying[] = {{"users asked", asked_users, 7, NULL},
-                                         {"in flight", in_flight, 5, NULL}};
-    static const struct line chunks[] = {{"events with tokens", chunk_rate, 4, NULL}};
-    struct scale rate = {.show = num_rate}, count = {.step_least = 1, .show = num_count};
     struct steps s = steps_of(p, t);
-    if (s.count) {
-        figure(&s, "Requests a second", "", true, PLOT_LINES, WIDE_PX, rate, rates, COUNT(rates));
-        figure(&s, "Failures", ", by when they ended", true, PLOT_COLUMNS, WIDE_PX / 2, count,
-               failing, COUNT(failing));
-        figure(&s, "In flight", ", at its end", false, PLOT_LINES, HIGH_PX, count, flying,
-               COUNT(flying));
-        figure(&s, "Token events a second", ", streams", false, PLOT_LINES, HIGH_PX, rate, chunks,
-               COUNT(chunks));
-    }
+    for (size_t i = 0; s.count && i < COUNT(traffic); i++)
+        write_figure(&s, &traffic[i]);
     steps_fini(&s);
 }
 
@@ -339,7 +367,7 @@ static struct plot_series curve(struct measure_page *p, const struct bands *b,
 void measure_page_curves(struct measure_page *p, const char *title, const char *remark,
                          const struct measure_page_curve *curves, size_t count)
 {
-    struct bands b;
+    struct bands b = {.count = 0};
     struct plot_series series[CURVES_MAX];
     double low = INFINITY, high = 0;
     size_t n = 0;
@@ -392,32 +420,28 @@ static void put_edges(double *edges, const double *xs, size_t count)
         edges[count] = xs[count - 1] + (xs[count - 1] - edges[count - 1]);
 }
 
-void measure_page_lines(struct measure_page *p, const char *title, const char *remark,
-                        const double *xs, size_t x_count, struct num (*show_x)(double),
-                        const struct plot_series *series, size_t series_count,
-                        struct num (*show_y)(double), const struct plot_mark *marks,
-                        size_t mark_count)
+void measure_page_lines(struct measure_page *p, const struct measure_page_chart *c)
 {
-    if (x_count == 0)
+    if (c->x_count == 0)
         return;
-    double *edges = arena_alloc(&p->arena, (x_count + 1) * sizeof *edges);
-    put_edges(edges, xs, x_count);
-    struct plot plot = {.label = title,
+    double *edges = arena_zalloc(&p->arena, (c->x_count + 1) * sizeof *edges);
+    put_edges(edges, c->xs, c->x_count);
+    struct plot plot = {.label = c->title,
                         .shape = PLOT_LINES,
                         .height = HIGH_PX,
                         .x = {.kind = SCALE_LINEAR,
                               .low = MAX(edges[0], 0.0),
-                              .high = edges[x_count],
+                              .high = edges[c->x_count],
                               .step_least = 1,
-                              .show = show_x},
-                        .y = {.show = show_y},
+                              .show = c->show_x},
+                        .y = {.show = c->show_y},
                         .edges = edges,
-                        .step_count = x_count,
-                        .series = series,
-                        .series_count = series_count,
-                        .marks = marks,
-                        .mark_count = mark_count};
-    measure_page_begin_figure(p, title, remark, true);
+                        .step_count = c->x_count,
+                        .series = c->series,
+                        .series_count = c->series_count,
+                        .marks = c->marks,
+                        .mark_count = c->mark_count};
+    measure_page_begin_figure(p, c->title, c->remark, true);
     plot_write(p->out, &plot);
     measure_page_end_figure(p);
 }

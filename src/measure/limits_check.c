@@ -32,6 +32,7 @@ static double rate(double number, double seconds)
 
 static const struct results_group *group_of(const struct limit_asked *l, const struct results *r)
 {
+    ENSURE(r != NULL);
     switch (l->scope) {
     case LIMIT_MODEL: return l->index < r->model_count ? &r->by_model[l->index] : NULL;
     case LIMIT_STAGE: return l->index < r->stage_count ? &r->by_stage[l->index] : NULL;

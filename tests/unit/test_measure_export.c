@@ -357,7 +357,15 @@ static void body(struct measure_page *p, void *arg)
     measure_page_latencies(p, &t);
     measure_page_histogram(p, "Total", "spread", curve.hdr);
     measure_page_curves(p, "Done", "within", &curve, 1);
-    measure_page_lines(p, "Throughput", "by users", xs, 4, num_count, &line, 1, num_rate, NULL, 0);
+    const struct measure_page_chart chart = {.title = "Throughput",
+                                             .remark = "by users",
+                                             .xs = xs,
+                                             .x_count = 4,
+                                             .series = &line,
+                                             .series_count = 1,
+                                             .show_x = num_count,
+                                             .show_y = num_rate};
+    measure_page_lines(p, &chart);
     measure_page_end_section(p);
 }
 
