@@ -377,7 +377,7 @@ static bool read_seconds(struct reading *x, const struct json_node *n, uint64_t 
     if (length < r->second_ns || length > UINT64_C(1) << 52)
         return fail(x, "second_ns", "a second or more");
     uint64_t all_ns = shift_ns + list->count * length, slot_ns = length;
-    while (slot_ns < UINT64_MAX / 4 && all_ns / slot_ns >= RESULTS_SLOTS_MAX)
+    while (slot_ns > 0 && slot_ns < UINT64_MAX / 4 && all_ns / slot_ns >= RESULTS_SLOTS_MAX)
         slot_ns *= 2;
     ENSURE(slot_ns > 0);
     r->second_ns = slot_ns;
