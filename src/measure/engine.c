@@ -241,6 +241,7 @@ void engine_account(const struct engine *e, struct engine_account *out)
     out->lag_p50_ns = (double)histogram_quantile(&lag, 0.5);
     out->lag_p99_ns = (double)histogram_quantile(&lag, 0.99);
     out->lag_max_ns = (double)lag.max;
+    out->lag_mean_ns = lag.count ? lag.sum / (double)lag.count : 0;
     out->late_p50_ns = (double)histogram_quantile(&late, 0.5);
     out->late_p99_ns = (double)histogram_quantile(&late, 0.99);
     out->late_max_ns = (double)late.max;

@@ -59,7 +59,7 @@ struct engine_account {
         cpu_share; /* of the busiest thread: its CPU time over the time elapsed, spinning left out */
     uint64_t ticker_stall_max_ns; /* longest time a loop did not come round */
     /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
-    double lag_p50_ns, lag_p99_ns, lag_max_ns;
+    double lag_p50_ns, lag_p99_ns, lag_max_ns, lag_mean_ns;
     uint64_t stamped_reads, reads;
     /* Lateness of sends in open loop: first byte given to the kernel (on a new connection: dispatch) - due. ns. */
     double late_p50_ns, late_p99_ns, late_max_ns;

@@ -54,6 +54,12 @@ static struct results_second *slot_at(struct results *r, uint64_t at_ns)
     return &r->seconds[slot];
 }
 
+/* What is due in the warm-up counts where it reaches into a window that was set. */
+static bool may_count(const struct results *r, const struct sample *s)
+{
+    return !s->warm_up || r->window_from_ns > r->origin_ns;
+}
+
 static bool in_window(const struct results *r, uint64_t at_ns)
 {
     return at_ns >= r->window_from_ns && at_ns < r->window_to_ns;
@@ -111,8 +117,9 @@ uint64_t slots_take(struct results *r, const struct sample *s)
         histogram_add(&slot->latency, s->end_ns - s->sent_first_ns);
     if (s->outcome == OUTCOME_OK && s->sent_first_ns && s->first_token_ns >= s->sent_first_ns)
         histogram_add(&slot->ttft, s->first_token_ns - s->sent_first_ns);
-    r->in_flight_ns += to > from ? (double)(to - from) : 0;
-    return take_tokens(r, s);
+    r->in_flight_ns += may_count(r, s) && to > from ? (double)(to - from) : 0;
+    uint64_t tokens = take_tokens(r, s);
+    return may_count(r, s) ? tokens : 0;
 }
 
 void slots_merge(struct results *into, const struct results *from)
