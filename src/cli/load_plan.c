@@ -79,7 +79,7 @@ static void set_spacing(const struct load_options *o, struct stage *s)
                  : o->gamma > 0 ? SPACING_GAMMA
                  : o->burst > 0 ? SPACING_BURST
                                 : SPACING_CONSTANT;
-    s->gamma_shape = o->gamma;
+    s->gamma_shape = o->gamma > 0 ? o->gamma : 0;
     s->burst = (uint32_t)o->burst;
 }
 

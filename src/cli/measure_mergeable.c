@@ -129,6 +129,7 @@ static void write_seconds(struct json_out *j, const struct results *r)
         json_count(j, "failed", s->failed);
         json_count(j, "chunks", s->chunks);
         write_histogram(j, "latency", &s->latency);
+        write_histogram(j, "response", &s->response);
         write_histogram(j, "ttft", &s->ttft);
         json_unnest(j, "}");
     }
@@ -360,7 +361,9 @@ static bool read_second(struct reading *x, const struct json_node *c, struct res
     s->ended += ended;
     s->failed += failed;
     s->chunks += chunks;
-    return read_histogram(x, c, "latency", &s->latency) && read_histogram(x, c, "ttft", &s->ttft);
+    return read_histogram(x, c, "latency", &s->latency) &&
+           read_histogram(x, c, "response", &s->response) &&
+           read_histogram(x, c, "ttft", &s->ttft);
 }
 
 /* Slots as long as need be for all to fit, none longer. */

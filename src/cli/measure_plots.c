@@ -18,7 +18,7 @@
 struct step {
     uint64_t begun, ended, failed, chunks;
     double in_flight, asked, users, dropped, slots;
-    struct histogram latency, ttft;
+    struct histogram latency, response, ttft;
 };
 
 struct steps {
@@ -58,6 +58,7 @@ static void add_slot(struct step *s, const struct measure_page_times *t, size_t 
     add_known(&s->users, at(t->asked_users, i));
     add_known(&s->dropped, at(t->dropped, i));
     histogram_merge(&s->latency, &slot->latency);
+    histogram_merge(&s->response, &slot->response);
     histogram_merge(&s->ttft, &slot->ttft);
 }
 
@@ -84,6 +85,7 @@ static void steps_fini(struct steps *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         histogram_fini(&s->all[i].latency);
+        histogram_fini(&s->all[i].response);
         histogram_fini(&s->all[i].ttft);
     }
 }
@@ -252,35 +254,50 @@ static double quantile_us(const struct histogram *h, double quantile)
     return h->count ? (double)histogram_quantile(h, quantile) / NS_A_US : NAN;
 }
 
-static void plot_percentiles(const struct steps *s, const char *title, bool of_ttft)
+struct quantile_line {
+    const char *name;
+    size_t histogram; /* its place in struct step */
+    double quantile;
+    int color;
+};
+
+static void plot_percentiles(const struct steps *s, const char *title, const char *rest,
+                             const struct quantile_line *lines, size_t count)
 {
-    static const struct {
-        const char *name;
-        double quantile;
-        int color;
-    } lines[] = {{"p50", .5, 1}, {"p95", .95, 2}, {"p99", .99, 3}};
-    struct plot_series series[COUNT(lines)];
-    for (size_t l = 0; l < COUNT(lines); l++) {
-        double *values = arena_alloc(&s->page->arena, (s->count + 1) * sizeof *values);
-        for (size_t i = 0; i < s->count; i++)
-            values[i] =
-                quantile_us(of_ttft ? &s->all[i].ttft : &s->all[i].latency, lines[l].quantile);
+    struct plot_series series[4];
+    ENSURE(count <= COUNT(series));
+    for (size_t l = 0; l < count; l++) {
+        double *values = arena_zalloc(&s->page->arena, (s->count + 1) * sizeof *values);
+        for (size_t i = 0; i < s->count; i++) {
+            const char *step = (const char *)&s->all[i];
+            values[i] = quantile_us((const struct histogram *)(step + lines[l].histogram),
+                                    lines[l].quantile);
+        }
         series[l] = (struct plot_series){lines[l].name, values, lines[l].color, num_ms};
     }
     if (!has_values(s, &series[0]))
         return;
     struct scale y = {.kind = SCALE_DURATION, .show = num_ms};
-    measure_page_begin_figure(s->page, title, each_step(s, ", from sending, logarithmic"), false);
-    plot_over_time(s, PLOT_LINES, HIGH_PX, y, title, series, COUNT(lines));
+    measure_page_begin_figure(s->page, title, each_step(s, rest), false);
+    plot_over_time(s, PLOT_LINES, HIGH_PX, y, title, series, count);
     measure_page_end_figure(s->page);
 }
 
 void measure_page_latencies(struct measure_page *p, const struct measure_page_times *t)
 {
+    static const struct quantile_line latency[] = {
+        {"p50", offsetof(struct step, response), .5, 1},
+        {"p95", offsetof(struct step, response), .95, 2},
+        {"p99", offsetof(struct step, response), .99, 3},
+        {"p99 from sending", offsetof(struct step, latency), .99, 7}};
+    static const struct quantile_line ttft[] = {{"p50", offsetof(struct step, ttft), .5, 1},
+                                                {"p95", offsetof(struct step, ttft), .95, 2},
+                                                {"p99", offsetof(struct step, ttft), .99, 3}};
     struct steps s = steps_of(p, t);
     if (s.count) {
-        plot_percentiles(&s, "Latency", false);
-        plot_percentiles(&s, "Time to first token", true);
+        plot_percentiles(&s, "Latency, from due", ", logarithmic", latency, COUNT(latency));
+        plot_percentiles(&s, "Time to first token", ", from sending, logarithmic", ttft,
+                         COUNT(ttft));
     }
     steps_fini(&s);
 }

@@ -177,6 +177,8 @@ static void seconds_meet_on_the_wall_clock(void **state)
         assert_int_equal(s->failed, (p ? p->failed : 0) + (q ? q->failed : 0));
         assert_int_equal(s->chunks, (p ? p->chunks : 0) + (q ? q->chunks : 0));
         assert_int_equal(s->latency.count, (p ? p->latency.count : 0) + (q ? q->latency.count : 0));
+        assert_int_equal(s->response.count,
+                         (p ? p->response.count : 0) + (q ? q->response.count : 0));
     }
     /* Alone in its second, a slot's percentiles are as they were, within a bucket. */
     double was = (double)histogram_quantile(&a->seconds[1].latency, .95);
