@@ -2,7 +2,8 @@
 #include "cli/load.h"
 #include "cli/self_test.h"
 
-static struct load_options given = {.shared = MEASURE_OPTIONS_DEFAULTS};
+static struct load_options given = {
+    .shared = MEASURE_OPTIONS_DEFAULTS, .rate = NAN, .gamma = NAN, .speed = NAN};
 static bool self_testing;
 
 /* clang-format off */
