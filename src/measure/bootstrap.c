@@ -56,7 +56,7 @@ static void draw_counts(struct rng *r, uint16_t *counts, size_t n)
 
 static double ratio_of(double a, double b)
 {
-    return isinf(a) && isinf(b) ? 1 : a / b;
+    return a <= b && a >= b ? 1 : a / b; /* infinities and zeros, too */
 }
 
 static size_t rank_of(double quantile, size_t n)
@@ -90,7 +90,8 @@ void bootstrap_ratios(const double *a, const double *b, size_t blocks, const dou
     for (size_t q = 0; q < quantile_count; q++) {
         size_t at = rank_of(quantiles[q], blocks) - 1;
         sort_doubles(ratios + q * resamples, resamples);
-        out[q].value = a[of_a.blocks[at]] / b[of_b.blocks[at]]; /* NaN: both infinite */
+        double of_all_a = a[of_a.blocks[at]], of_all_b = b[of_b.blocks[at]];
+        out[q].value = isinf(of_all_a) && isinf(of_all_b) ? NAN : ratio_of(of_all_a, of_all_b);
         out[q].low = sorted_quantile(ratios + q * resamples, resamples, (1 - confidence) / 2);
         out[q].high = sorted_quantile(ratios + q * resamples, resamples, (1 + confidence) / 2);
     }

@@ -7,7 +7,7 @@
 
 const char *const verdict_names[] = {"faster", "slower", "equivalent", "inconclusive"};
 
-static const double confidence = .95, p95_needs = 72, p99_needs = 368;
+static const double confidence = .95;
 
 /* (z(0.975) + z(0.8))^2 = 7.85, twice since two values differ, and over 3 / pi, the signed-rank test's efficiency among normal values. */
 static const double power_factor = 16.4;
@@ -20,43 +20,23 @@ double compare_blocks_needed(double sigma, double effect)
 
 /* ---- one system ---- */
 
-/* The smallest rank r of n with P(Bin(n, q) <= r - 1) >= chance. */
-static size_t binomial_rank(size_t n, double q, double chance)
+struct estimate compare_level(const double *sorted, size_t n, double n_eff, double quantile)
 {
-    double below = 0, size = (double)n;
-    int sign;
-    for (size_t k = 0; k < n; k++) {
-        double at = (double)k;
-        double choose =
-            lgamma_r(size + 1, &sign) - lgamma_r(at + 1, &sign) - lgamma_r(size - at + 1, &sign);
-        below += exp(choose + at * log(q) + (size - at) * log1p(-q));
-        if (below >= chance)
-            return k + 1;
+    struct estimate e = {NAN, NAN, NAN, false, quantile_needs(quantile)};
+    uint64_t low, high;
+    if (!quantile_ranks(n, quantile, &low, &high)) {
+        e.refused = true;
+        return e;
     }
-    return n + 1; /* beyond the greatest */
-}
-
-struct level compare_level(const double *sorted, size_t n, double n_eff, double quantile)
-{
-    struct level l = {NAN, NAN, NAN, 0};
-    double tail = (1 - confidence) / 2;
-    double need = ceil(log(tail) / log(MAX(quantile, 1 - quantile)));
-    if ((double)n < need) {
-        l.need = (uint64_t)need;
-        return l;
+    e.value = sorted_quantile(sorted, n, quantile);
+    double middle = quantile * (double)n, wider = sqrt((double)n / n_eff);
+    double first = floor(middle - (middle - (double)low) * wider);
+    double last = ceil(middle + ((double)high - middle) * wider);
+    if (first >= 1 && last <= (double)n) {
+        e.low = sorted[(size_t)first - 1];
+        e.high = sorted[(size_t)last - 1];
     }
-    l.value = sorted_quantile(sorted, n, quantile);
-    size_t m = (size_t)MAX(MIN(n_eff, (double)n), 1.0);
-    double scale = (double)n / (double)m;
-    /* The greatest rank with a chance of at most `tail` below it is one less than the smallest with more. */
-    size_t low = binomial_rank(m, quantile, nextafter(tail, 1)) - 1;
-    size_t high = binomial_rank(m, quantile, 1 - tail);
-    if (low < 1 || high > m)
-        return l; /* too few independent ones for an interval; the value stands */
-    size_t first = (size_t)floor((double)low * scale), last = (size_t)ceil((double)high * scale);
-    l.low = sorted[MAX(first, (size_t)1) - 1];
-    l.high = sorted[MIN(last, n) - 1];
-    return l;
+    return e;
 }
 
 /* Lag-1 autocorrelation of logarithms of the finite values, in the order given. */
@@ -104,7 +84,7 @@ static void describe_system(const double *values, size_t blocks, size_t systems,
     }
     size_t n = out->values, half = n / 2;
     out->autocorrelation = autocorrelation(kept, n);
-    double r = out->autocorrelation > 0 ? MIN(out->autocorrelation, .9) : 0;
+    double r = n > 0 && out->autocorrelation > 0 ? MIN(out->autocorrelation, .9) : 0;
     double n_eff = (double)n * (1 - r) / (1 + r);
     if (half >= COMPARE_BLOCKS_LEAST)
         out->later = median_of(kept + n - half, half) / median_of(kept, half);
@@ -171,8 +151,9 @@ static void bootstrap_pair(const struct columns *c, const struct compare_plan *p
     static const double quantiles[] = {.5, .95, .99};
     struct ratio *const into[] = {&p->median, &p->p95, &p->p99};
     struct ratio ratios[COUNT(quantiles)];
-    double n = (double)c->n;
-    size_t count = n >= p99_needs ? 3 : n >= p95_needs ? 2 : n >= COMPARE_BLOCKS_LEAST ? 1 : 0;
+    size_t count = 0; /* those that so many blocks carry */
+    while (count < COUNT(quantiles) && c->n >= quantile_needs(quantiles[count]))
+        count++;
     for (size_t q = 0; q < COUNT(into); q++)
         *into[q] = (struct ratio){NAN, NAN, NAN};
     bootstrap_ratios(c->a, c->b, c->n, quantiles, count, plan->resamples, confidence, plan->seed,

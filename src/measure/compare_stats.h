@@ -16,6 +16,7 @@
 
 #include "measure/bootstrap.h"
 #include "measure/ranks.h"
+#include "measure/spread.h"
 #include "observe/significance.h"
 
 #define COMPARE_BLOCKS_LEAST 6 /* with fewer no signed-rank test reaches 0.05 */
@@ -30,15 +31,9 @@ struct compare_plan {
     uint64_t seed;     /* not 0 */
 };
 
-/* A percentile of one system: failures are infinitely slow. */
-struct level {
-    double value, low, high; /* NaN: not to be had */
-    uint64_t need;           /* not 0: refused, so many values would do */
-};
-
 struct compare_system {
     size_t values, failures; /* values: failures included */
-    struct level median, p95, p99;
+    struct estimate median, p95, p99; /* failures are infinitely slow; intervals widened by autocorrelation */
     double autocorrelation; /* of successive values' logarithms; NaN below 8 */
     double later;           /* median of the run's second half over that of its first: drift */
 };
@@ -90,6 +85,6 @@ void compare_successes(const signed char *good, size_t blocks, size_t systems,
 
 /* Blocks needed to see a difference of `effect` (0.1: 10 %) 4 times in 5, with sd `sigma` of log values (facts: power 80 %, alpha 5 %). */
 double compare_blocks_needed(double sigma, double effect);
-/* Value and 95 % interval of a percentile of sorted values: order statistics (binomial), of n_eff independent ones. Refused where the interval
- * would have no end. */
-struct level compare_level(const double *sorted, size_t n, double n_eff, double quantile);
+/* Nearest rank of sorted values, with a 95 % interval from order statistics (binomial) whose ranks are moved apart by sqrt(n / n_eff); without
+ * an interval where they would lie outside the sample. Refused where n is too small for any. */
+struct estimate compare_level(const double *sorted, size_t n, double n_eff, double quantile);

@@ -35,7 +35,7 @@ double log_ratio(double a, double b)
 {
     if (isinf(a) || isinf(b))
         return isinf(a) && isinf(b) ? NAN : isinf(a) ? INFINITY : -INFINITY;
-    return log(a / b);
+    return a <= b && a >= b ? 0 : log(a / b); /* 0 and 0, too: both are free */
 }
 
 /* ---- the normal and the chi-square distribution ---- */

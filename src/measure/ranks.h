@@ -22,7 +22,7 @@ struct signed_rank {
 /* Wilcoxon's signed-rank test of paired differences (Wilcoxon 1945). Tied ones share the mean of their ranks; the exact distribution is of
  * the ranks as they are, the normal one has continuity and ties corrected. */
 struct signed_rank signed_rank_test(const double *differences, size_t n);
-/* A pair's difference of logarithms, ln(a/b), for positive a and b; +-INFINITY where one failed, NaN where both did. */
+/* A pair's difference of logarithms, ln(a/b), for a and b of 0 and more; +-INFINITY where one failed, NaN where both did. */
 double log_ratio(double a, double b);
 
 /* Where the differences are centred, and the interval that the signed-rank test does not reject (Hodges and Lehmann 1963). */
