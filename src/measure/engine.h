@@ -23,12 +23,11 @@ struct engine_options {
     bool spin;              /* before a due time: precise, and one busy core a thread */
     int64_t connect_timeout_ms, head_timeout_ms, idle_timeout_ms, total_timeout_ms; /* 0: none */
     int64_t
-        grace_ms; /* what is in flight when the last stage is over has so long to end; then CANCELLED */
+        grace_ms; /* what is in flight when the last stage is over has so long to end; then CANCELLED. < 0: as long as it takes */
     /* Called for each request that ended, in the order of ending, on the thread that sent it: `thread` is 0 to threads - 1. What it points to is
      * valid during the call. Keep it short: it is on the clock of the others. */
     void (*on_sample)(void *user, unsigned thread, const struct sample *s);
     void *user;
-    /* Where responses' bodies are wanted (weir test): events, or NULL. */
     uint64_t first_number; /* of the ids */
 };
 
@@ -60,10 +59,13 @@ struct engine_account {
     /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
     double lag_p50_ns, lag_p99_ns, lag_max_ns;
     uint64_t stamped_reads, reads;
-    /* Lateness of sends in open loop: sent_first - due. ns. */
+    /* Lateness of sends in open loop: first byte given to the kernel (on a new connection: dispatch) - due. ns. */
     double late_p50_ns, late_p99_ns, late_max_ns;
     uint64_t offered, sent, dropped; /* arrivals of measured stages */
-    double in_flight_mean;           /* time-weighted, for Little's law */
-    uint64_t in_flight_max;
+    /* For Little's law: time-weighted mean number of slots taken by requests of the measured stages, from started_ns until the last of them ended
+     * (in_flight_window_ns): number / window x mean time in it must give the same. A slot is taken from dispatch until the answer's end was seen. */
+    double in_flight_mean;
+    uint64_t in_flight_window_ns;
+    uint64_t in_flight_max; /* with several threads the sum of what each had at most */
 };
 void engine_account(const struct engine *e, struct engine_account *out);

@@ -48,7 +48,7 @@ static const struct {
 /* Where the first text that a model reads begins, in a value of "messages", "prompt" or "input": behind its quote. NULL: there is none. */
 static const char *first_text(struct str value)
 {
-    for (int depth = 0; depth < 4 && value.p; depth++) {
+    for (int depth = 0; depth < 6 && value.p; depth++) {
         if (json_view_is(value, '"'))
             return value.p + 1;
         if (json_view_is(value, '[')) {

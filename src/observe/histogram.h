@@ -20,7 +20,7 @@ void histogram_fini(struct histogram *h);
 uint32_t *histogram_new_octave(struct histogram *h, unsigned octave); /* for histogram_add */
 /* Octave 0 holds 0 to 127 and octave 1 128 to 255, both a value a bucket; octave n holds 2^(n+6) to 2^(n+7). Inline: called
  * several times a line. */
-static inline void histogram_add(struct histogram *h, uint64_t value)
+static inline void histogram_add_times(struct histogram *h, uint64_t value, uint32_t times)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
     unsigned octave =
@@ -30,11 +30,15 @@ static inline void histogram_add(struct histogram *h, uint64_t value)
     uint32_t *buckets = h->octaves[octave];
     if (UNLIKELY(!buckets))
         buckets = histogram_new_octave(h, octave);
-    buckets[MIN(sub, subs - 1)]++;
+    buckets[MIN(sub, subs - 1)] += times;
     h->min = h->count == 0 || value < h->min ? value : h->min;
     h->max = MAX(h->max, value);
-    h->sum += (double)value;
-    h->count++;
+    h->sum += (double)value * times;
+    h->count += times;
+}
+static inline void histogram_add(struct histogram *h, uint64_t value)
+{
+    histogram_add_times(h, value, 1);
 }
 void histogram_merge(struct histogram *into, const struct histogram *from);
 /* The value that at least `quantile` (0 to 1) of all values do not exceed (nearest rank): the middle of its bucket, within [min, max].

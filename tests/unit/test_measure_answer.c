@@ -227,12 +227,288 @@ static void whole_answers(void **state)
     }
 }
 
+/* ---- what does not depend on pieces and patterns ---- */
+
+static const char *const streams[] = {
+    GOOD,
+    ROLE WORD("a") WORD("b") WORD("\\n") WORD("\\u00e4\\\"") WORD("\xC3\xA4\xF0\x9F\x98\x80")
+        WORD("c") FINISH USAGE DONE,
+    /* what looks like the pattern and is not: an end within, broken escapes and characters, empty texts */
+    WORD("a") WORD("b\",\"x\":\"c") WORD("\\") WORD("d\\") WORD("\\x") WORD("\\u12") WORD("\\u12g4")
+        WORD("\xC3") WORD("\x01") WORD("") WORD("e"),
+    WORD("a") WORD("b\"},\"finish_reason\":\"stop\"}],\"x\":[{\"d\":{\"content\":\"") WORD("z")
+        DONE,
+    THINK("a") THINK("b") WORD("c") THINK("d") WORD("e") WORD("f") FINISH USAGE DONE,
+    DELTA("\"content\":\"a\",\"reasoning\":\"b\"") DELTA("\"content\":\"\",\"reasoning\":\"b\"")
+        DELTA("\"content\":\"c\",\"reasoning\":\"\"") FINISH DONE,
+    DELTA("\"content\":\"a\",\"content\":\"b\"") DELTA("\"content\":\"a\",\"content\":\"\"")
+        FINISH DONE,
+    DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"name\":\"now\",\"arguments\":\"\"}}]")
+        DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"{\\\"a\"}}]")
+            DELTA("\"tool_calls\":[{\"index\":0,\"function\":{\"arguments\":\"\\\":1}\"}}]")
+                FINISH DONE,
+    "event: error\n" WORD("a") WORD("b") "event: error\n" WORD("c"),
+    "data: {\"choices\":[{\"text\":\"a\"}]}\n\ndata: {\"choices\":[{\"text\":\"bc\"}]}\n\ndata: "
+    "{\"choices\":[{\"text\":\"d\",\"finish_reason\":\"length\"}]}\n\n" DONE WORD("x"),
+    ": hello\n\n" WORD("a") "data\n\n" WORD(
+        "b") "data: {\"error\":null}\n\ndata: {\"error\":{}}\n\n" WORD("c"),
+    "data: {\"choices\":\ndata: [{\"text\":\"a\"}]}\n\n"
+    "data: {\"choices\":\ndata: [{\"text\":\"b\"}]}\n\n" DONE,
+};
+
+/* All but times and what is behind the strings' ends. */
+static void print(char *out, size_t room, const struct outcome_seen *o)
+{
+    const struct sample *s = &o->sample;
+    snprintf(
+        out, room,
+        "%s outcome %d flaws %x chunks %u gaps %u tokens %lld/%lld/%lld/%lld%s finish %s error %s "
+        "bytes %llu reached %d%d%d%d%d%d",
+        o->kinds, s->outcome, o->flaws, s->chunks, s->gap_count, (long long)s->prompt_tokens,
+        (long long)s->completion_tokens, (long long)s->cached_tokens,
+        (long long)s->reasoning_tokens, s->tokens_counted ? " counted" : "", s->finish_reason,
+        s->error, (unsigned long long)s->body_bytes, s->first_event_ns != 0, s->first_token_ns != 0,
+        s->first_content_ns != 0, s->last_token_ns != 0, s->usage_ns != 0, s->done_ns != 0);
+}
+
+static void the_same_however_it_is_cut(void **state)
+{
+    char expected[1024], got[1024];
+    (void)state;
+    for (size_t i = 0; i < COUNT(streams); i++) {
+        struct str body = str_from(streams[i]);
+        struct outcome_seen slow =
+            read_answer(HEAD_STREAM, body, (struct way){.stream = true, .no_patterns = true});
+        print(expected, sizeof expected, &slow);
+        for (size_t cut = 0; cut <= body.n; cut++)
+            for (int no_patterns = 0; no_patterns < 2; no_patterns++) {
+                struct way w = {.cut = cut, .stream = true, .no_patterns = no_patterns};
+                struct outcome_seen o = read_answer(HEAD_STREAM, body, w);
+                print(got, sizeof got, &o);
+                if (strcmp(got, expected) != 0)
+                    fail_msg("stream %zu, pieces of %zu, patterns %d:\n%s\n%s", i, cut,
+                             !no_patterns, expected, got);
+            }
+        /* An event's time is that of its last byte. */
+        struct outcome_seen bytes =
+            read_answer(HEAD_STREAM, body, (struct way){.cut = 1, .stream = true});
+        if (i == 0)
+            assert_int_equal(bytes.sample.first_token_ns,
+                             1000 + 100 * (strlen(ROLE THINK("hm")) - 1));
+    }
+}
+
+static void patterns_are_used(void **state)
+{
+    struct sample s = {.stream = true};
+    struct answer a;
+    struct h1_head h;
+    (void)state;
+    assert_int_equal(h1_parse_response(HEAD_STREAM, strlen(HEAD_STREAM), false, &h, NULL),
+                     ERR_NONE);
+    answer_init(&a, NULL, NULL);
+    answer_begin(&a, &s);
+    answer_head(&a, &h, 1);
+    answer_body(&a, STR(WORD("a")), 2);
+    assert_true(a.pattern.head_bytes > 0);
+    /* The scanner would leave its traces. */
+    memset(&a.json, 0, sizeof a.json);
+    answer_body(&a, STR(WORD("b") WORD("\\t\xC3\xA4")), 3);
+    assert_int_equal(s.chunks, 3);
+    assert_int_equal(a.json.offset, 0);
+    answer_body(&a, STR(WORD("")), 4);
+    assert_int_not_equal(a.json.offset, 0);
+    assert_int_equal(s.chunks, 3);
+    answer_fini(&a);
+}
+
+/* ---- heads ---- */
+
+static void statuses(void **state)
+{
+    static const struct {
+        const char *head;
+        enum outcome outcome;
+        const char *error;
+    } rows[] = {
+        {HEAD_STATUS("400"), OUTCOME_HTTP_400, "status 400: no"},
+        {HEAD_STATUS("401"), OUTCOME_HTTP_401, "status 401: no"},
+        {HEAD_STATUS("403"), OUTCOME_HTTP_403, "status 403: no"},
+        {HEAD_STATUS("404"), OUTCOME_HTTP_404, "status 404: no"},
+        {HEAD_STATUS("408"), OUTCOME_HTTP_408, "status 408: no"},
+        {HEAD_STATUS("413"), OUTCOME_HTTP_413, "status 413: no"},
+        {HEAD_STATUS("429"), OUTCOME_HTTP_429, "status 429: no"},
+        {HEAD_STATUS("418"), OUTCOME_HTTP_4XX, "status 418: no"},
+        {HEAD_STATUS("307"), OUTCOME_HTTP_4XX, "status 307: no"},
+        {HEAD_STATUS("500"), OUTCOME_HTTP_5XX, "status 500: no"},
+        {HEAD_STATUS("529"), OUTCOME_HTTP_5XX, "status 529: no"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++)
+        for (int stream = 0; stream < 2; stream++) {
+            struct outcome_seen o =
+                read_answer(rows[i].head, STR("{\"error\":{\"message\":\"no\"}}"),
+                            (struct way){.stream = stream, .cut = 5});
+            if (o.sample.outcome != rows[i].outcome || strcmp(o.sample.error, rows[i].error) != 0)
+                fail_msg("row %zu: outcome %d, error \"%s\"", i, o.sample.outcome, o.sample.error);
+        }
+    struct outcome_seen page =
+        read_answer(HEAD_STATUS("502"), STR("<h1>Bad\r\nGateway</h1>"), (struct way){0});
+    assert_string_equal(page.sample.error, "status 502: <h1>Bad  Gateway</h1>");
+    struct outcome_seen none = read_answer(HEAD_STATUS("503"), STR(""), (struct way){0});
+    assert_string_equal(none.sample.error, "status 503");
+}
+
+#define HEAD_WITH(lines)                                                                           \
+    "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 9\r\n" lines "\r\n"
+
+static void what_the_gateway_says(void **state)
+{
+    static const struct {
+        const char *head;
+        int64_t queue_us, upstream_us, overhead_us;
+        double cost_usd;
+        const char *deployment;
+    } rows[] = {
+        {HEAD_WITH(""), -1, -1, -1, -1, ""},
+        {HEAD_WITH("server-timing: queue;dur=0.012, upstream;dur=50.1;desc=x, overhead;dur=3\r\n"
+                   "x-litellm-response-cost: 0.000034\r\nx-litellm-model-id: abc\r\n"),
+         12, 50100, 3000, 0.000034, "abc"},
+        {HEAD_WITH("server-timing: cache, overhead;desc=\"a\";dur=1.2345\r\n"), -1, -1, 1234, -1,
+         ""},
+        {HEAD_WITH("server-timing: queue;dur=x, upstream;dur=, overhead;dur=-1\r\n"), -1, -1, -1,
+         -1, ""},
+        {HEAD_WITH("server-timing: queue;dur=99999999999999999999\r\n"), -1, -1, -1, -1, ""},
+        {HEAD_WITH(
+             "x-litellm-response-duration-ms: 120.5\r\nx-litellm-overhead-duration-ms: 2.25\r\n"),
+         -1, 118250, 2250, -1, ""},
+        {HEAD_WITH("x-litellm-response-cost: -1\r\n"), -1, -1, -1, -1, ""},
+        {HEAD_WITH("x-litellm-response-cost: 3.5e-05\r\n"), -1, -1, -1, 0.000035, ""},
+        {HEAD_WITH("x-litellm-response-cost: None\r\n"), -1, -1, -1, -1, ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct outcome_seen o = read_answer(rows[i].head, STR("{}"), (struct way){0});
+        const struct sample *s = &o.sample;
+        if (s->server_queue_us != rows[i].queue_us ||
+            s->server_upstream_us != rows[i].upstream_us ||
+            s->server_overhead_us != rows[i].overhead_us ||
+            strcmp(s->deployment, rows[i].deployment) != 0)
+            fail_msg("row %zu: %lld %lld %lld %s", i, (long long)s->server_queue_us,
+                     (long long)s->server_upstream_us, (long long)s->server_overhead_us,
+                     s->deployment);
+        assert_true(s->cost_usd > rows[i].cost_usd - 1e-12 &&
+                    s->cost_usd < rows[i].cost_usd + 1e-12);
+        assert_int_equal(o.flaws & FLAW_NO_REQUEST_ID, FLAW_NO_REQUEST_ID);
+    }
+}
+
+static void what_comes_is_what_was_asked_for(void **state)
+{
+    const char *plain =
+        "{\"choices\":[{\"message\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}";
+    (void)state;
+    struct outcome_seen o = read_answer(HEAD_JSON, str_from(plain), (struct way){.stream = true});
+    assert_int_equal(o.sample.outcome, OUTCOME_INVALID);
+    assert_string_equal(o.sample.error, "a stream was asked for, and a whole answer came");
+    o = read_answer(HEAD_STREAM, STR(GOOD), (struct way){0});
+    assert_int_equal(o.sample.outcome, OUTCOME_INVALID);
+    o = read_answer("HTTP/1.1 200 OK\r\nx-request-id: 1\r\n\r\n", STR(GOOD),
+                    (struct way){.stream = true});
+    assert_int_equal(o.sample.outcome, OUTCOME_OK);
+    assert_int_equal(o.flaws, FLAW_NO_CONTENT_TYPE);
+    o = read_answer("HTTP/1.1 200 OK\r\nContent-Type: Text/Event-Stream; "
+                    "charset=utf-8\r\nx-request-id: 1\r\n\r\n",
+                    STR(GOOD), (struct way){.stream = true});
+    assert_int_equal(o.flaws, 0);
+}
+
+static void embeddings(void **state)
+{
+    (void)state;
+    struct way w = {.embeds = true, .cut = 3};
+    struct outcome_seen o = read_answer(
+        HEAD_JSON, STR("{\"data\":[{\"embedding\":[0.5,1]}],\"usage\":{\"prompt_tokens\":4}}"), w);
+    assert_int_equal(o.sample.outcome, OUTCOME_OK);
+    assert_int_equal(o.sample.prompt_tokens, 4);
+    assert_int_equal(o.flaws, 0);
+    o = read_answer(HEAD_JSON, STR("{\"data\":[]}"), w);
+    assert_int_equal(o.sample.outcome, OUTCOME_EMPTY);
+    assert_string_equal(o.sample.error, "there is no embedding in the answer");
+}
+
+/* ---- long streams, and one after another ---- */
+
+static void the_longest_gap_is_of_all(void **state)
+{
+    struct sample s = {.stream = true};
+    struct answer a;
+    struct h1_head h;
+    uint64_t *gaps = mem_alloc(GAPS_KEPT * sizeof *gaps), now = 1000;
+    (void)state;
+    assert_int_equal(h1_parse_response(HEAD_STREAM, strlen(HEAD_STREAM), false, &h, NULL),
+                     ERR_NONE);
+    answer_init(&a, NULL, gaps);
+    answer_begin(&a, &s);
+    answer_head(&a, &h, 1);
+    for (int i = 0; i < GAPS_KEPT + 10; i++) {
+        answer_body(&a, STR(WORD("a")), now);
+        now += i == GAPS_KEPT + 5 ? 7777 : 10;
+    }
+    assert_int_equal(s.chunks, GAPS_KEPT + 10);
+    assert_int_equal(s.gap_count, GAPS_KEPT);
+    assert_int_equal(s.longest_gap_ns, 7777);
+    assert_int_equal(gaps[GAPS_KEPT - 1], 10);
+    /* The next exchange begins at nothing. */
+    struct sample next = {.stream = true};
+    answer_begin(&a, &next);
+    answer_head(&a, &h, 1);
+    answer_body(&a, STR("data: {\"choi"), 5);
+    answer_begin(&a, &next); /* given up within an event */
+    answer_head(&a, &h, 1);
+    answer_body(&a, STR(GOOD), 9);
+    answer_end(&a);
+    assert_int_equal(next.outcome, OUTCOME_OK);
+    assert_int_equal(next.chunks, 3);
+    assert_int_equal(next.gap_count, 2);
+    answer_fini(&a);
+    mem_free(gaps);
+}
+
+static void tokens_are_counted_for_want_of_usage(void **state)
+{
+    (void)state;
+    struct outcome_seen o = read_stream(WORD("a") WORD("b") FINISH DONE);
+    assert_int_equal(o.sample.completion_tokens, 2);
+    assert_true(o.sample.tokens_counted);
+    assert_int_equal(o.flaws, FLAW_NO_USAGE);
+}
+
+static void every_flaw_and_kind_has_words(void **state)
+{
+    (void)state;
+    for (unsigned bit = 0; bit < 8; bit++)
+        assert_true(strlen(answer_flaw_text((enum answer_flaw)(1u << bit))) > 10);
+    assert_null(answer_flaw_text((enum answer_flaw)(1u << 8)));
+    for (int kind = EVENT_ROLE; kind <= EVENT_BAD; kind++)
+        assert_non_null(event_kind_name((enum event_kind)kind));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(marks_of_a_stream),
         cmocka_unit_test(ends_of_streams),
         cmocka_unit_test(whole_answers),
+        cmocka_unit_test(the_same_however_it_is_cut),
+        cmocka_unit_test(patterns_are_used),
+        cmocka_unit_test(statuses),
+        cmocka_unit_test(what_the_gateway_says),
+        cmocka_unit_test(what_comes_is_what_was_asked_for),
+        cmocka_unit_test(embeddings),
+        cmocka_unit_test(the_longest_gap_is_of_all),
+        cmocka_unit_test(tokens_are_counted_for_want_of_usage),
+        cmocka_unit_test(every_flaw_and_kind_has_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
