@@ -58,6 +58,7 @@ struct tool {
 
 extern const struct command cmd_analyze, cmd_serve, cmd_mock, cmd_version, cmd_docs, cmd_help,
     cmd_check_config, cmd_tail, cmd_export;
+extern const struct command cmd_compare;
 extern const struct command *const commands[];
 extern const size_t command_count;
 extern const struct tool tools[];

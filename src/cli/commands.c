@@ -10,7 +10,8 @@ const char *const weir_commit = WEIR_COMMIT;
 
 const struct command *const commands[] = {&cmd_serve,   &cmd_mock,    &cmd_tail,
                                           &cmd_analyze, &cmd_export,  &cmd_check_config,
-                                          &cmd_docs,    &cmd_version, &cmd_help};
+                                          &cmd_docs,    &cmd_version, &cmd_help,
+                                          &cmd_compare};
 const size_t command_count = COUNT(commands);
 
 /* The links that CMakeLists.txt installs beside the program. */

@@ -227,8 +227,7 @@ static void count_trial(struct compare_model_facts *f, const struct compare_tria
     f->completion_tokens += (uint64_t)MAX(s->completion_tokens, 0);
     if (s->outcome == OUTCOME_OK && s->completion_tokens >= 0) {
         bool first = f->tokens_most < 0;
-        f->tokens_least =
-            first ? s->completion_tokens : MIN(f->tokens_least, s->completion_tokens);
+        f->tokens_least = first ? s->completion_tokens : MIN(f->tokens_least, s->completion_tokens);
         f->tokens_most = MAX(f->tokens_most, s->completion_tokens);
     }
     if (t->cost_usd >= 0)
@@ -237,7 +236,8 @@ static void count_trial(struct compare_model_facts *f, const struct compare_tria
         f->unpriced += s->outcome == OUTCOME_OK;
 }
 
-static double median_of_cold(const struct compare_run *run, uint32_t model, bool connect, size_t *count)
+static double median_of_cold(const struct compare_run *run, uint32_t model, bool connect,
+                             size_t *count)
 {
     double *kept = mem_alloc(MAX(run->trial_count, (size_t)1) * sizeof *kept), median;
     size_t n = 0;
@@ -267,8 +267,7 @@ static void find_facts(struct compare_report *r, const struct rows *rows)
 {
     for (uint32_t m = 0; m < r->models; m++) {
         struct compare_model_facts *f = &r->facts[m];
-        *f = (struct compare_model_facts){
-            .tokens_least = -1, .tokens_most = -1, .cost_usd = NAN};
+        *f = (struct compare_model_facts){.tokens_least = -1, .tokens_most = -1, .cost_usd = NAN};
         for (size_t row = 0; row < rows->count; row++)
             count_trial(f, rows->trials[row * rows->models + m]);
         f->success = wilson_interval(f->ok, f->requests);

@@ -193,7 +193,8 @@ static enum outcome outcome_of_connect(const char *detail)
     const char *refused = strerror(ECONNREFUSED), *timed_out = strerror(ETIMEDOUT);
     if (strncmp(detail, refused, strlen(refused)) == 0)
         return OUTCOME_CONNECT_REFUSED;
-    if (strncmp(detail, timed_out, strlen(timed_out)) == 0 || strstr(detail, "not connected within"))
+    if (strncmp(detail, timed_out, strlen(timed_out)) == 0 ||
+        strstr(detail, "not connected within"))
         return OUTCOME_CONNECT_TIMEOUT;
     return OUTCOME_CONNECT_OTHER;
 }

@@ -29,8 +29,8 @@ enum compare_phase { PHASE_COLD, PHASE_WARM_UP, PHASE_MEASURED, PHASE_COUNT };
 struct compare_trial {
     enum compare_phase phase;
     uint32_t block, model, position; /* position within the block, from 0 */
-    double cost_usd;                 /* as the server says, else by tokens and price; < 0: not known */
-    struct sample sample;            /* without its gaps */
+    double cost_usd;      /* as the server says, else by tokens and price; < 0: not known */
+    struct sample sample; /* without its gaps */
 };
 
 /* Why a run ended. */
@@ -40,15 +40,17 @@ struct compare_run_options {
     const struct measure_target *target;
     const struct prompts *prompts;
     const struct compare_model *models;
-    size_t model_count;            /* 1 to COMPARE_MODELS_MAX */
-    size_t blocks[PHASE_COUNT];    /* of each phase */
-    size_t lanes;                  /* 1 to COMPARE_LANES_MAX */
+    size_t model_count;         /* 1 to COMPARE_MODELS_MAX */
+    size_t blocks[PHASE_COUNT]; /* of each phase */
+    size_t lanes;               /* 1 to COMPARE_LANES_MAX */
     bool duet;
-    double budget_usd;             /* 0: none. No block begins that would go beyond, by the mean cost of those before */
-    uint64_t budget_requests;      /* 0: none. Cold and warm-up ones count */
-    int64_t timeout_ms;            /* of a whole request; 0: none */
-    uint64_t seed;                 /* not 0: order and nonces */
-    const volatile int *stop;      /* becomes != 0: the run ends, blocks under way are lost; may be NULL */
+    double
+        budget_usd; /* 0: none. No block begins that would go beyond, by the mean cost of those before */
+    uint64_t budget_requests; /* 0: none. Cold and warm-up ones count */
+    int64_t timeout_ms;       /* of a whole request; 0: none */
+    uint64_t seed;            /* not 0: order and nonces */
+    const volatile int
+        *stop; /* becomes != 0: the run ends, blocks under way are lost; may be NULL */
     /* After each block that is whole; and after each pass of the loop, many times a second, with block == SIZE_MAX, for progress. False ends the
      * run (END_PRECISE), without the blocks that are under way; of a pass it is ignored. May be NULL. */
     bool (*on_block)(void *user, const struct compare_run *r, enum compare_phase phase,
@@ -67,7 +69,8 @@ struct compare_run {
     enum compare_end end;
     int64_t started_real_us;
     uint64_t elapsed_ns;
-    uint64_t reads, stamped_reads, lag_max_ns; /* receive lag: the kernel's stamp to the read's return */
+    uint64_t reads, stamped_reads,
+        lag_max_ns; /* receive lag: the kernel's stamp to the read's return */
     double lag_sum_ns;
 };
 

@@ -238,6 +238,24 @@ static void correct_for_many(struct compare_result *r)
     mem_free(p);
 }
 
+/* Of the systems that have values at all: one without would leave no block whole. */
+static struct friedman friedman_of(const double *values, size_t blocks, size_t systems,
+                                   const struct compare_system *system)
+{
+    double *kept = mem_alloc(MAX(blocks * systems, (size_t)1) * sizeof *kept);
+    struct friedman f = {NAN, NAN, 0};
+    size_t n = 0, count = 0;
+    for (size_t s = 0; s < systems; s++)
+        count += system[s].values > 0;
+    for (size_t i = 0; i < blocks * systems; i++)
+        if (system[i % systems].values > 0)
+            kept[n++] = values[i];
+    if (count > 2)
+        f = friedman_test(kept, blocks, count);
+    mem_free(kept);
+    return f;
+}
+
 void compare_values(const double *values, size_t blocks, size_t systems,
                     const struct compare_plan *plan, struct compare_result *out)
 {
@@ -247,11 +265,8 @@ void compare_values(const double *values, size_t blocks, size_t systems,
     out->pair = mem_alloc(MAX(pairs, (size_t)1) * sizeof *out->pair);
     for (size_t s = 0; s < systems; s++)
         describe_system(values, blocks, systems, s, &out->system[s]);
-    out->friedman = (struct friedman){NAN, NAN, 0};
-    if (systems > 2) {
-        out->friedman = friedman_test(values, blocks, systems);
-        out->nothing_shown = !(out->friedman.p < plan->alpha);
-    }
+    out->friedman = friedman_of(values, blocks, systems, out->system);
+    out->nothing_shown = out->friedman.p >= plan->alpha;
     for (uint32_t a = 0; a < systems; a++) {
         for (uint32_t b = a + 1; b < systems; b++, at++) {
             out->pair[at] = (struct compare_pair){.a = a, .b = b};

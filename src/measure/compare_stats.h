@@ -4,7 +4,7 @@
  * time, in random order (blocks.h). INFINITY is a failure, NaN a value that there is not (a pair's block with one is left out for that pair).
  *
  * The procedure:
- *   1. of three and more systems, Friedman's test; where it shows nothing, no pair is called different
+ *   1. of three and more systems (that have values), Friedman's test; where it shows nothing, no pair is called different
  *   2. of each pair, Wilcoxon's signed-rank test of the blocks' log-ratios; p corrected by Holm over the pairs
  *   3. effects with 95 % intervals: the ratio of medians (bootstrap of whole blocks) and the typical ratio within a block, which is
  *      the Hodges-Lehmann shift of log values (interval: what the test does not reject)
@@ -33,7 +33,8 @@ struct compare_plan {
 
 struct compare_system {
     size_t values, failures; /* values: failures included */
-    struct estimate median, p95, p99; /* failures are infinitely slow; intervals widened by autocorrelation */
+    struct estimate median, p95,
+        p99;                /* failures are infinitely slow; intervals widened by autocorrelation */
     double autocorrelation; /* of successive values' logarithms; NaN below 8 */
     double later;           /* median of the run's second half over that of its first: drift */
 };
@@ -59,7 +60,7 @@ struct compare_pair {
 
 struct compare_result {
     size_t systems, blocks, pair_count;
-    struct friedman friedman; /* p is NaN for two systems */
+    struct friedman friedman; /* of those with values; p is NaN for two */
     bool nothing_shown;       /* by it: all pairs are at most inconclusive */
     struct compare_system *system;
     struct compare_pair *pair; /* (0,1), (0,2), ... (1,2), ... */

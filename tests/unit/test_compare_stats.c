@@ -452,6 +452,14 @@ static void missing_values_leave_a_pairs_block_out(void **state)
     assert_int_equal(result.system[2].values, 10);
     assert_int_equal(result.pair[0].verdict, VERDICT_FASTER);
     compare_result_fini(&result);
+    for (int b = 0; b < 30; b++)
+        values[3 * b + 2] =
+            NAN; /* a system without any value is no reason to be silent of the others */
+    compare_values(values, 30, 3, &plan, &result);
+    assert_int_equal(result.pair[0].verdict, VERDICT_FASTER);
+    assert_int_equal(result.pair[1].blocks, 0);
+    assert_int_equal(result.pair[1].verdict, VERDICT_INCONCLUSIVE);
+    compare_result_fini(&result);
     compare_values(values, 0, 3, &plan, &result);
     assert_int_equal(result.pair[0].verdict, VERDICT_INCONCLUSIVE);
     compare_result_fini(&result);
