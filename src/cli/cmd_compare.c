@@ -38,7 +38,7 @@ static const struct option_row rows[] = {
     {.name = "--models", .type = OPT_LIST, .into = &given.models, .value = "NAME", .help = "models to compare; further words are models too (default: one of each provider that the gateway offers)"},
     {.name = "--config", .short_name = "-c", .type = OPT_STR, .into = &given.config, .value = "FILE", .help = "take models, providers and prices from this configuration instead of /model/info"},
     {.name = "--iterations", .short_name = "-n", .type = OPT_INT, .into = &given.iterations, .min = 1, .max = COMPARE_BLOCKS_MAX, .value = "N", .help = "blocks: each asks every model once. 72 show a difference of 20 % 4 times in 5, 222 one of 10 %"},
-    {.name = "--warmup", .type = OPT_INT, .into = &given.warmup, .min = 0, .max = 1000, .value = "N", .help = "blocks before, which do not count"},
+    {.name = "--warmup", .type = OPT_INT, .into = &given.warmup, .min = 0, .max = 1000, .value = "N", .help = "blocks before, which do not count; at least one for each of --concurrency, unless 0"},
     {.name = "--cold", .type = OPT_INT, .into = &given.cold, .min = 0, .max = 1000, .value = "N", .help = "blocks before those on new connections: what connecting costs, told apart"},
     {.name = "--metric", .type = OPT_CHOICE, .into = &given.metric, .choices = metrics, .value = "METRIC", .help = "what decides; the others are told beside it"},
     {.name = "--min-effect", .type = OPT_STR, .into = &given.min_effect, .value = "SHARE", .help = "differences below do not matter"},
@@ -130,7 +130,8 @@ static bool read_options(struct comparison *c, struct err *e)
     c->run_options.budget_requests = (uint64_t)given.budget_requests;
     c->run_options.timeout_ms = (int64_t)(shared.timeout_s * 1000);
     c->run_options.blocks[PHASE_COLD] = (size_t)given.cold;
-    c->run_options.blocks[PHASE_WARM_UP] = (size_t)given.warmup;
+    c->run_options.blocks[PHASE_WARM_UP] =
+        (size_t)(given.warmup ? MAX(given.warmup, given.concurrency) : 0); /* every lane connects */
     c->run_options.blocks[PHASE_MEASURED] = (size_t)given.iterations;
     c->plan = (struct compare_plan){
         .alpha = .05, .min_effect = .05, .resamples = RESAMPLES, .seed = c->run_options.seed};

@@ -171,19 +171,28 @@ static void say_nothing_shown(struct comparison *c, struct view v)
                 COMPARE_BLOCKS_LEAST);
         return;
     }
-    struct str need = STR_NONE;
-    if (isfinite(p->need_blocks) && isfinite(p->seen))
+    bool looks_so = v.typical.high < 1 || v.typical.low > 1;
+    struct str need = STR_NONE, why = arena_printf(&c->arena, "either may be the %s one", info->less);
+    if (looks_so)
+        why = arena_printf(&c->arena,
+                           "by itself this pair looks different, but one of %zu may look so by "
+                           "chance (p = %s after Holm)",
+                           c->report.results[v.metric].pair_count, compare_p(p->p_holm).text);
+    if (isfinite(p->need_blocks) && isfinite(p->seen) && p->need_blocks > (double)p->blocks)
         need = arena_printf(
             &c->arena,
             " %zu blocks show a difference of %s 4 times in 5; for one of %s take --iterations "
             "%.0f.",
-            p->blocks, num_pct(p->seen).text, num_pct(c->plan.min_effect).text,
-            MAX(p->need_blocks, COMPARE_BLOCKS_LEAST));
+            p->blocks, num_pct(p->seen).text, num_pct(c->plan.min_effect).text, p->need_blocks);
+    else if (isfinite(p->seen))
+        need = arena_printf(&c->arena, " A difference of %s would have been shown 4 times in 5.",
+                            num_pct(p->seen).text);
     VERDICT(c, STYLE_WARN,
-            "No difference shown between \"%.*s\" and \"%.*s\" in %s: that of the first is between "
-            "%.*s of the other's (95 %% interval), so either may be the %s one.%.*s",
+            "No difference shown between \"%.*s\" and \"%.*s\" in %s: the first one's is typically %s "
+            "against the other's (95 %% interval %.*s); %.*s.%.*s",
             STR_ARG(name_of(c, v.a)), STR_ARG(name_of(c, v.b)), info->noun,
-            STR_ARG(compare_change_range(&c->arena, v.typical.low, v.typical.high)), info->less,
+            compare_change(v.typical.value).text,
+            STR_ARG(compare_change_range(&c->arena, v.typical.low, v.typical.high)), STR_ARG(why),
             STR_ARG(need));
 }
 
@@ -334,8 +343,8 @@ static void remark_model(struct comparison *c, uint32_t m)
                STR_ARG(name), num_count((double)f->token_mismatches).text);
     if (f->reconnected)
         REMARK(c, STYLE_NONE,
-               "\"%.*s\": %s measured requests went over a new connection, because the kept one was "
-               "gone; connecting is not in their times.",
+               "\"%.*s\": %s measured requests went over a new connection, none being kept; "
+               "connecting is not in their times.",
                STR_ARG(name), num_count((double)f->reconnected).text);
     if (f->unpriced && f->unpriced < f->ok)
         REMARK(c, STYLE_NONE, "\"%.*s\": the cost of %s answers is not known.", STR_ARG(name),

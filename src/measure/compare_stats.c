@@ -61,7 +61,8 @@ static double autocorrelation(const double *values, size_t n)
         sum += isnan(before) ? 0 : before * from_mean;
         before = from_mean;
     }
-    return squares > 0 ? sum / squares : 0;
+    return squares > 1e-18 * (double)count ? sum / squares
+                                           : 0; /* else all alike, but for rounding */
 }
 
 static double median_of(double *values, size_t n)
