@@ -56,9 +56,9 @@ static double span_of(const struct comparison *c, const struct compare_result *r
     return span * 1.1;
 }
 
-static const char *color_of(enum verdict v)
+static const char *class_of(enum verdict v)
 {
-    return v == VERDICT_FASTER ? "c3" : v == VERDICT_SLOWER ? "c2" : "c1";
+    return v == VERDICT_FASTER ? "good" : v == VERDICT_SLOWER ? "bad" : "accent";
 }
 
 /* The band of what does not matter, the interval, and the estimate. */
@@ -79,7 +79,7 @@ static void draw_pair(struct measure_page *p, const struct comparison *c, const 
             "<g class=\"%s\"><rect x=\"%.2f%%\" y=\"9\" width=\"%.2f%%\" height=\"4\" "
             "fill=\"currentColor\"/><circle cx=\"%.2f%%\" cy=\"11\" r=\"5\" "
             "fill=\"currentColor\"/></g></svg>\n",
-            color_of(e->verdict), low, MAX(high - low, .2), place(e->typical.value, span));
+            class_of(e->verdict), low, MAX(high - low, .2), place(e->typical.value, span));
 }
 
 static void write_effects(struct measure_page *p, const struct comparison *c, enum compared m)
