@@ -48,12 +48,13 @@ fuzz: test-deps | build-dir ## every fuzzer for T seconds (T=60)
 	@$(call CMAKE_BUILD,fuzz)
 	scripts/dev/fuzz $(T)
 
-bench: deps release ## weir against nginx, HAProxy, DuckDB and others; results in bench/results
+bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; results in bench/results
 	scripts/dev/bench-deps
 	python3 bench/run.py
 	python3 bench/reading.py --week --write
 	python3 bench/follow.py
 	python3 bench/features.py --write
+	python3 bench/measuring.py --write
 
 interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
 	scripts/dev/interop
@@ -64,7 +65,7 @@ lint: lint-deps ## format, clang-tidy, layers, style, warnings of gcc and clang,
 fmt: ## format the C sources
 	@scripts/dev/c-files | xargs clang-format -i
 
-docs: build ## write docs/{config,log,metrics,errors,cli}.md from the tables in the program
+docs: build ## write docs/{config,log,metrics,errors,cli,measuring}.md from the tables in the program
 	scripts/dev/check_docs --write
 
 install: release ## put weir, its tools' names and manual pages into PREFIX (/usr/local)

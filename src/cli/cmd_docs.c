@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/man.h"
 #include "config/directives.h"
+#include "measure/measured_docs.h"
 #include "observe/metrics.h"
 #include "observe/record.h"
 
@@ -60,8 +61,12 @@ static const struct {
     const char *name;
     void (*write)(struct buf *out);
 } pages[] = {
-    {"config", directives_write_docs}, {"log", record_write_docs}, {"metrics", metrics_write_docs},
-    {"errors", write_errors},          {"cli", write_cli},
+    {"config", directives_write_docs},
+    {"log", record_write_docs},
+    {"metrics", metrics_write_docs},
+    {"errors", write_errors},
+    {"cli", write_cli},
+    {"measuring", measured_write_docs},
 };
 
 static const struct option_row *options(size_t *count)
@@ -94,15 +99,16 @@ static int run(int argc, char **argv)
         buf_fini(&out);
         return EXIT_GOOD;
     }
-    fprintf(stderr,
-            "weir docs: expected one of config, log, metrics, errors, cli, or man FOLDER\n");
+    fprintf(
+        stderr,
+        "weir docs: expected one of config, log, metrics, errors, cli, measuring, or man FOLDER\n");
     return EXIT_USAGE;
 }
 
 const struct command cmd_docs = {
     .name = "docs",
-    .summary =
-        "print a reference page: config, log, metrics, errors or cli; or write the manual pages",
+    .summary = "print a reference page: config, log, metrics, errors, cli or measuring; or write "
+               "the manual pages",
     .usage = "weir docs PAGE\n       weir docs man FOLDER",
     .examples = "  weir docs config > docs/config.md\n  weir docs man /usr/local/share/man/man1\n",
     .options = options,

@@ -80,9 +80,10 @@ double measure_requests_per_s(const struct results_group *g)
     return (double)g->outcomes[OUTCOME_OK] / measure_window_s(g);
 }
 
+/* Where no window was set, all tokens are in it, those of the warm-up, too: no more than those of the group's own requests are counted. */
 double measure_tokens_per_s(const struct results_group *g)
 {
-    return (double)g->tokens_in_window / measure_window_s(g);
+    return (double)MIN(g->tokens_in_window, g->completion_tokens) / measure_window_s(g);
 }
 
 double measure_goodput_per_s(const struct results_group *g)
@@ -125,13 +126,28 @@ struct cell {
     struct num value, range;
 };
 
-static struct cell estimate_cell(enum measured m, const struct estimate *e, uint64_t n)
+/* Below its value the interval needs no unit, if it is the same one. */
+static void leave_off_unit(struct cell *c)
+{
+    size_t digits, n = strlen(c->range.text);
+    if (!is_plain(c->value.text, &digits))
+        return;
+    const char *unit = c->value.text + digits;
+    size_t k = strlen(unit);
+    /* In one unit both ends share it; then it stands at the end only. */
+    if (k > 0 && n > k && strcmp(c->range.text + n - k, unit) == 0 &&
+        strstr(c->range.text, unit) == c->range.text + n - k)
+        c->range.text[n - k] = '\0';
+}
+
+static struct cell estimate_cell(enum measured m, const struct estimate *e, bool two_lines)
 {
     struct cell c = {measured_show(m, e->value), measured_show_range(m, e->low, e->high)};
     if (e->refused) {
         snprintf(c.value.text, sizeof c.value.text, "n/a");
         snprintf(c.range.text, sizeof c.range.text, "n < %llu", (unsigned long long)e->need);
-        (void)n;
+    } else if (two_lines) {
+        leave_off_unit(&c);
     }
     return c;
 }
@@ -167,7 +183,7 @@ static void read_row(struct times_row *r, const struct results_group *g, enum me
 static void put_times_line(struct table *t, const struct times_row *r, int line, bool wide)
 {
     bool second = line == 1, both = line == 2;
-    struct cell c = estimate_cell(r->m, &r->mean, r->n);
+    struct cell c = estimate_cell(r->m, &r->mean, !both);
     table_row(t);
     table_text(t, STYLE_NONE, str_from(second ? "" : measured_info(r->m)->heading));
     table_text(t, STYLE_NONE, str_from(second ? "" : num_count((double)r->n).text));
@@ -175,7 +191,7 @@ static void put_times_line(struct table *t, const struct times_row *r, int line,
     table_text(t, STYLE_NONE,
                str_from(second ? "" : measured_show(r->m, spread_stddev(r->spread)).text));
     for (size_t i = 0; i < COUNT(quantiles); i++) {
-        c = estimate_cell(r->m, &r->at[i], r->n);
+        c = estimate_cell(r->m, &r->at[i], !both);
         put_cell(t, second, both, &r->at[i], &c);
     }
     for (int greatest = 0; greatest < 2 && wide; greatest++)

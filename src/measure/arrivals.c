@@ -176,11 +176,16 @@ static uint32_t choose_model(const struct arrivals *a, uint64_t number)
     return low;
 }
 
-/* The next number of this thread, and what that request is. False: the script is at its end. */
-static bool take(struct arrivals *a, struct arrival *out)
+/* The next number of this thread. */
+static uint64_t next_number(const struct arrivals *a)
+{
+    return a->taken * a->threads + a->thread;
+}
+
+/* What that request is. False: the script is at its end. */
+static bool take(struct arrivals *a, uint64_t number, struct arrival *out)
 {
     const struct arrivals_plan *p = a->plan;
-    uint64_t number = a->taken * a->threads + a->thread;
     *out = (struct arrival){.number = number, .tag = number, .stage = (uint32_t)a->stage};
     if (p->script) {
         if (number >= p->script_count)
@@ -197,9 +202,9 @@ static bool take(struct arrivals *a, struct arrival *out)
     return true;
 }
 
-bool arrivals_draw(struct arrivals *a, struct arrival *out)
+bool arrivals_draw(struct arrivals *a, uint64_t script_at, struct arrival *out)
 {
-    return arrivals_stage(a) && take(a, out);
+    return arrivals_stage(a) && take(a, a->plan->script ? script_at : next_number(a), out);
 }
 
 /* ---- open loop ---- */
@@ -263,7 +268,7 @@ bool arrivals_next(struct arrivals *a, struct arrival *out)
         a->drawn_in_stage++;
         if (a->threads > 1 && index % a->threads != a->thread)
             continue;
-        if (!take(a, out))
+        if (!take(a, next_number(a), out))
             return no_more(a, offset_ns);
         out->offset_ns = offset_ns;
         if (replay)

@@ -54,8 +54,8 @@ struct arrivals_plan { /* immutable, shared */
     size_t mix_count;
     size_t prompt_count; /* taken in turn; 0: 1 */
     uint64_t seed;
-    /* What request 0, 1, ... of the run is, instead of the mix; NULL: nobody says. The run has no more requests than these. With one thread they
-     * are sent in this order. */
+    /* What request 0, 1, ... of the run is, instead of the mix; NULL: nobody says. The run ends with the last of them. In closed loop they begin in
+     * this order, whatever the threads; requests of equal tags have equal nonces, so equal prompts. For plans that are all closed or all open. */
     const struct scripted *script;
     size_t script_count;
 };
@@ -97,8 +97,9 @@ bool arrivals_advance(struct arrivals *a, uint64_t offset_ns);
 uint32_t arrivals_users(const struct arrivals *a, uint64_t offset_ns);
 /* When that may change next; UINT64_MAX: not in this stage. */
 uint64_t arrivals_users_change(const struct arrivals *a, uint64_t offset_ns);
-/* Closed loop: number, model and prompt of the next request; false: the script is at its end. `offset_ns` is the caller's to set. */
-bool arrivals_draw(struct arrivals *a, struct arrival *out);
+/* Closed loop: number, model and prompt of the next request. `script_at`, with a script: which of its requests this is (threads take them in turn, as
+ * they are free); false: it has fewer. `offset_ns` is the caller's to set. */
+bool arrivals_draw(struct arrivals *a, uint64_t script_at, struct arrival *out);
 /* Requests that the plan asks for in a stage, on average where chance decides; for the report's "offered". NaN in closed loop and where there is no end. */
 double arrivals_offered(const struct arrivals_plan *p, size_t stage);
 /* Reads a request log (weir's or LiteLLM's): when each request began and for which model, ascending; models new to it are added to the mix. */

@@ -151,6 +151,12 @@ void engine_stop(struct engine *e)
         loop_call(e->threads[i].loop, engine_thread_look, &e->threads[i]);
 }
 
+void engine_cancel(struct engine *e)
+{
+    __atomic_store_n(&e->cancel, true, __ATOMIC_RELEASE);
+    engine_stop(e);
+}
+
 bool engine_wait(struct engine *e, int timeout_ms)
 {
     struct timespec until;

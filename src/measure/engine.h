@@ -45,6 +45,8 @@ struct engine_progress { /* summed over threads; any thread may ask at any time 
 void engine_progress(const struct engine *e, struct engine_progress *out);
 /* No more requests; those in flight have grace_ms. [any thread, not signal handlers] */
 void engine_stop(struct engine *e);
+/* The same, and those in flight are ended at once, as CANCELLED. [any thread, not signal handlers] */
+void engine_cancel(struct engine *e);
 /* Waits until all threads are done, at most `timeout_ms` (-1: as long as it takes). True: they are. */
 bool engine_wait(struct engine *e, int timeout_ms);
 void engine_free(struct engine *e);

@@ -88,9 +88,10 @@ struct engine {
     /* Of stages of users that end with a number of requests: how many were begun, and when (from the start, ns) the last was; 0: not yet.
      * Atomic. */
     uint64_t *tickets, *ticket_ends_ns;
+    uint64_t scripted; /* atomic: requests of the script that were begun */
     uint64_t start_ns; /* atomic; 0: the threads are not all ready */
     int64_t start_real_us;
-    bool stop; /* atomic */
+    bool stop, cancel; /* atomic */
     pthread_mutex_t lock;
     pthread_cond_t changed;
     unsigned ready, running; /* under lock */

@@ -349,13 +349,12 @@ static enum outcome outcome_of(const struct slot *s, enum error_code code, const
     case ERR_UPSTREAM_TRUNCATED: return OUTCOME_TRUNCATED;
     case ERR_UPSTREAM_PROTOCOL:
     case ERR_UPSTREAM_TOO_LARGE: return OUTCOME_INVALID;
-    default: return OUTCOME_SEND;
+    default: return s->sample.first_byte_ns ? OUTCOME_TRUNCATED : OUTCOME_SEND;
     }
 }
 
 static void fail(struct slot *s, enum outcome outcome, const char *detail, uint64_t now_ns)
 {
-    take_marks(s);
     answer_broken(&s->answer);
     s->sample.outcome = (uint8_t)outcome;
     snprintf(s->sample.error, sizeof s->sample.error, "%s", detail);
@@ -368,6 +367,7 @@ static void answer_failed(struct http_exchange *x, enum error_code code, const c
     struct slot *s = CONTAINER(x, struct slot, x);
     struct engine_thread *t = s->thread;
     uint64_t now_ns = clock_mono_ns();
+    take_marks(s);
     fail(s, outcome_of(s, code, detail, now_ns), detail, now_ns);
     engine_thread_freed(t, now_ns);
 }
@@ -380,6 +380,7 @@ void engine_slots_cancel(struct engine_thread *t)
         if (!s->busy)
             continue;
         http_cancel(t->client, &s->x);
+        take_marks(s);
         fail(s, OUTCOME_CANCELLED, "the run was over before the answer was whole", now_ns);
     }
 }

@@ -24,6 +24,11 @@ static bool told_to_stop(const struct engine_thread *t)
     return __atomic_load_n(&t->engine->stop, __ATOMIC_ACQUIRE);
 }
 
+static bool told_to_cancel(const struct engine_thread *t)
+{
+    return __atomic_load_n(&t->engine->cancel, __ATOMIC_ACQUIRE);
+}
+
 static void look_at(struct engine_thread *t, uint64_t offset_ns)
 {
     if (offset_ns == UINT64_MAX)
@@ -82,7 +87,8 @@ static void run_over(struct engine_thread *t, uint64_t now_ns, uint64_t end_ns)
     }
     t->has_next = false;
     timer_clear(t->loop, &t->pace_timer);
-    t->grace_ends_ns = t->engine->o.grace_ms < 0
+    t->grace_ends_ns = told_to_cancel(t) ? now_ns
+                       : t->engine->o.grace_ms < 0
                            ? UINT64_MAX
                            : now_ns + (uint64_t)t->engine->o.grace_ms * NS_PER_MS;
     look_at(t, t->in_flight == 0                ? 0
@@ -92,7 +98,7 @@ static void run_over(struct engine_thread *t, uint64_t now_ns, uint64_t end_ns)
 
 static void end_grace(struct engine_thread *t, uint64_t now_ns)
 {
-    if (t->in_flight && now_ns < t->grace_ends_ns)
+    if (t->in_flight && now_ns < t->grace_ends_ns && !told_to_cancel(t))
         return;
     engine_slots_cancel(t);
     over(t);
@@ -124,8 +130,19 @@ static bool take_ticket(struct engine_thread *t, uint64_t now_ns)
     return number < s->requests;
 }
 
-/* As many as there may be. False: the script is at its end. */
-static bool fill(struct engine_thread *t, uint64_t now_ns)
+static bool draw(struct engine_thread *t, struct arrival *out)
+{
+    struct engine *e = t->engine;
+    bool script = e->o.plan->script != NULL;
+    uint64_t at = script ? __atomic_fetch_add(&e->scripted, 1, __ATOMIC_RELAXED) : 0;
+    if (arrivals_draw(&t->arrivals, at, out))
+        return true;
+    engine_stop(e); /* the script is at its end */
+    return false;
+}
+
+/* As many as there may be. */
+static void fill(struct engine_thread *t, uint64_t now_ns)
 {
     uint32_t users = arrivals_users(&t->arrivals, offset_of(t, now_ns));
     while (t->in_flight < users && !told_to_stop(t)) {
@@ -133,16 +150,14 @@ static bool fill(struct engine_thread *t, uint64_t now_ns)
         struct slot *s = engine_slot_get(t);
         if (!s)
             break;
-        bool ticket = take_ticket(t, now_ns);
-        if (!ticket || !arrivals_draw(&t->arrivals, &a)) {
+        if (!take_ticket(t, now_ns) || !draw(t, &a)) { /* who had the last one tells all threads */
             s->next_free = t->free_slots;
             t->free_slots = s;
-            return !ticket; /* who has the last ticket tells all threads */
+            return;
         }
         engine_slot_send(s, &a, now_ns, false);
         now_ns = s->x.started_ns;
     }
-    return true;
 }
 
 /* True: this stage goes on. */
@@ -151,10 +166,7 @@ static bool go_on_closed(struct engine_thread *t, uint64_t now_ns)
     uint64_t offset_ns = offset_of(t, now_ns);
     if (offset_ns >= closed_end(t))
         return false;
-    if (!fill(t, now_ns)) {
-        run_over(t, now_ns, now_ns);
-        return true;
-    }
+    fill(t, now_ns);
     uint64_t end_ns = closed_end(t);
     look_at(t, MIN(end_ns, arrivals_users_change(&t->arrivals, offset_ns)));
     return offset_ns < end_ns;
@@ -233,8 +245,11 @@ void engine_thread_freed(struct engine_thread *t, uint64_t now_ns)
         return;
     else if (t->has_next)
         engine_pace_check(t);
-    else if (!arrivals_open_loop(&t->arrivals) &&
-             (offset_of(t, now_ns) >= closed_end(t) || !fill(t, now_ns)))
+    else if (arrivals_open_loop(&t->arrivals))
+        return;
+    else if (offset_of(t, now_ns) < closed_end(t))
+        fill(t, now_ns);
+    else
         step(t, now_ns);
 }
 

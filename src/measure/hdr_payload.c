@@ -310,7 +310,7 @@ static bool inflate_all(struct reader *r, struct str bytes)
 
 static bool read_outer(struct reader *r, struct str bytes)
 {
-    uint64_t cookie = bytes.n >= 8 ? get_be((const uint8_t *)bytes.p, 4) : 0;
+    uint64_t cookie = bytes.p && bytes.n >= 8 ? get_be((const uint8_t *)bytes.p, 4) : 0;
     switch (cookie & ~(uint64_t)WORD_BITS) {
     case COOKIE_V2: return take_all(r, bytes);
     case COOKIE_V2_ZLIB:

@@ -18,7 +18,8 @@ static double next_level(double percent)
 static double middle_of(unsigned octave, unsigned sub)
 {
     uint64_t low = hdr_low(octave, sub), size = hdr_high(octave, sub) - low + 1;
-    return (double)(low + size / 2);
+    uint64_t middle = low + size / 2;
+    return (double)middle;
 }
 
 static void write_lines(const struct hdr *h, FILE *out, double scale)

@@ -30,13 +30,14 @@ static void exact_ranks(double n, double q, uint64_t *low, uint64_t *high)
     double k = MAX(floor(mean - 12 * sd - 40), 0.0), sum = 0;
     double term = exp(log_choose(n, k) + k * log(q) + (n - k) * log1p(-q));
     *low = 0;
-    for (; k < n; k++) {
+    while (k < n) {
         sum += term; /* P(B <= k) */
         if (sum <= tail)
             *low = (uint64_t)k + 1;
         if (1 - sum <= tail)
             break;
         term *= (n - k) / (k + 1) * odds;
+        k += 1;
     }
     *high = (uint64_t)k + 1;
 }

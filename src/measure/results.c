@@ -32,24 +32,35 @@ static void group_fini(struct results_group *g)
         spread_fini(&g->spreads[m]);
 }
 
+static struct results_group *groups_new(uint32_t count)
+{
+    struct results_group *groups = mem_alloc(count * sizeof *groups);
+    for (uint32_t i = 0; i < count; i++)
+        group_init(&groups[i]);
+    return groups;
+}
+
+static void groups_free(struct results_group *groups, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++)
+        group_fini(&groups[i]);
+    mem_free(groups);
+}
+
 struct results *results_new(uint32_t stages, uint32_t models, const struct objectives *o,
                             uint64_t origin_ns)
 {
     struct results *r = mem_alloc(sizeof *r);
     r->stage_count = MIN(MAX(stages, 1u), (uint32_t)RESULTS_STAGES_MAX);
     r->model_count = MIN(MAX(models, 1u), (uint32_t)RESULTS_MODELS_MAX);
-    r->by_stage = mem_alloc(r->stage_count * sizeof *r->by_stage);
-    r->by_model = mem_alloc(r->model_count * sizeof *r->by_model);
+    group_init(&r->total);
+    group_init(&r->warm_up);
+    r->by_stage = groups_new(r->stage_count);
+    r->by_model = groups_new(r->model_count);
     r->objectives = o ? *o : (struct objectives){0};
     r->origin_ns = r->window_from_ns = origin_ns;
     r->window_to_ns = UINT64_MAX;
     r->second_ns = NS_PER_S;
-    group_init(&r->total);
-    group_init(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        group_init(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        group_init(&r->by_model[i]);
     return r;
 }
 
@@ -57,15 +68,11 @@ void results_free(struct results *r)
 {
     if (!r)
         return;
+    groups_free(r->by_stage, r->stage_count);
+    groups_free(r->by_model, r->model_count);
     group_fini(&r->total);
     group_fini(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        group_fini(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        group_fini(&r->by_model[i]);
     slots_fini(r);
-    mem_free(r->by_stage);
-    mem_free(r->by_model);
     mem_free(r);
 }
 
@@ -226,6 +233,7 @@ static void count(struct results_group *g, const struct sample *s, const struct 
     if (s->outcome == OUTCOME_DROPPED)
         return;
     g->requests++;
+    g->slots_ns += s->end_ns > s->start_ns ? (double)(s->end_ns - s->start_ns) : 0;
     g->last_ns = MAX(g->last_ns, s->end_ns);
     g->prompt_tokens += known(s->prompt_tokens);
     g->completion_tokens += known(s->completion_tokens);
@@ -296,8 +304,11 @@ void results_take(struct results *r, const struct sample *s)
         return;
     }
     take(&r->total, s, &c, &values, true);
-    take(&r->by_stage[MIN(s->stage, r->stage_count - 1)], s, &c, &values, false);
-    take(&r->by_model[MIN(s->model, r->model_count - 1)], s, &c, &values, false);
+    if (r->stage_count >
+        1) /* of one results_seal makes the group: taking is on the engine's clock */
+        take(&r->by_stage[MIN(s->stage, r->stage_count - 1)], s, &c, &values, false);
+    if (r->model_count > 1)
+        take(&r->by_model[MIN(s->model, r->model_count - 1)], s, &c, &values, false);
     if (s->outcome != OUTCOME_OK)
         note_failure(r, s->outcome, 1, s->error, s->request_id);
 }
@@ -312,6 +323,7 @@ static void merge_groups(struct results_group *into, const struct results_group 
         into->first_ns = from->first_ns;
     into->last_ns = MAX(into->last_ns, from->last_ns);
     into->requests += from->requests;
+    into->slots_ns += from->slots_ns;
     into->prompt_tokens += from->prompt_tokens;
     into->completion_tokens += from->completion_tokens;
     into->cached_tokens += from->cached_tokens;
@@ -359,14 +371,23 @@ static int more_frequent(const void *a, const void *b)
     return (x->count < y->count) - (x->count > y->count);
 }
 
+/* The only stage, or the only model, has had all that `total` has. */
+static void fill_only_group(struct results_group *only, const struct results_group *total)
+{
+    if (results_attempts(only))
+        return;
+    for (int m = 0; m < MEASURED_COUNT; m++)
+        only->spreads[m].overflowed = true;
+    merge_groups(only, total);
+}
+
 void results_seal(struct results *r)
 {
     seal_group(&r->total);
-    seal_group(&r->warm_up);
-    for (uint32_t i = 0; i < r->stage_count; i++)
-        seal_group(&r->by_stage[i]);
-    for (uint32_t i = 0; i < r->model_count; i++)
-        seal_group(&r->by_model[i]);
+    if (r->stage_count == 1)
+        fill_only_group(r->by_stage, &r->total);
+    if (r->model_count == 1)
+        fill_only_group(r->by_model, &r->total);
     slots_seal(r);
     qsort(r->failures, r->failure_count, sizeof *r->failures, more_frequent);
 }

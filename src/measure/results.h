@@ -45,6 +45,7 @@ struct results_group {
     uint64_t stamped, streams, reused;
     uint64_t body_bytes;
     double cost_usd, wasted_usd;
+    double slots_ns;            /* sum of end - start of all that were sent: for Little's law */
     uint64_t first_ns, last_ns; /* due of the first, end of the last */
     uint64_t good;              /* OK, and met every objective */
     struct spread spreads[MEASURED_COUNT];
@@ -70,8 +71,9 @@ struct results {
     uint32_t stage_count, model_count;
     struct objectives objectives;
     struct results_group total, warm_up;
-    struct results_group *by_stage; /* [stage]; histograms only */
-    struct results_group *by_model; /* [model]; histograms only */
+    /* Histograms only; where there is one stage (one model), filled by results_seal. */
+    struct results_group *by_stage; /* [stage] */
+    struct results_group *by_model; /* [model] */
     /* The measurement window, for tokens_in_window and in_flight_ns; CLOCK_MONOTONIC. results_new: from origin_ns, without an end. May be set before the
      * first sample is taken, where stages have a given length. */
     uint64_t window_from_ns, window_to_ns;

@@ -30,11 +30,13 @@ void spread_fini(struct spread *s)
     *s = (struct spread){.unit = unit};
 }
 
+/* Never room for more than may be kept: spread_add looks at the room alone. */
 static void make_room(struct spread *s, size_t count)
 {
     if (count <= s->value_room)
         return;
     s->value_room = MAX(MAX(count, s->value_room * 2), (size_t)64);
+    s->value_room = MIN(s->value_room, (size_t)SPREAD_EXACT_MAX);
     s->values = mem_realloc(s->values, s->value_room * sizeof *s->values);
 }
 
@@ -162,11 +164,11 @@ double spread_autocorrelation(const struct spread *s)
     double products =
         s->lag_product_sum - mean * (2 * s->hdr.sum - s->firsts - s->lasts) + pairs * mean * mean;
     double r = products / (variance * n);
-    if (s->chain_count > 1) {
-        if (r < 1.96 / sqrt(pairs))
-            return 0;
+    bool may_be_chance = s->chain_count > 1 || s->pair_count < SPREAD_FEW_PAIRS;
+    if (r <= 0 || (may_be_chance && r < 1.96 / sqrt(pairs)))
+        return 0;
+    if (s->chain_count > 1)
         r = pow(r, 1.0 / s->chain_count);
-    }
     return MAX(MIN(r, 0.999), 0.0);
 }
 
@@ -203,8 +205,8 @@ struct estimate spread_quantile_failing(const struct spread *s, double quantile,
     double r = spread_autocorrelation(s), wider = sqrt((1 + r) / (1 - r));
     out.refused = !quantile_ranks(n, quantile, &low, &high);
     if (!out.refused) {
-        double below = floor((double)rank - (double)(rank - MIN(low, rank)) * wider);
-        double above = ceil((double)rank + (double)(MAX(high, rank) - rank) * wider);
+        double below = round((double)rank - (double)(rank - MIN(low, rank)) * wider);
+        double above = round((double)rank + (double)(MAX(high, rank) - rank) * wider);
         out.refused = below < 1 || above > (double)n;
         low = out.refused ? 0 : (uint64_t)below;
         high = out.refused ? 0 : (uint64_t)above;

@@ -11,6 +11,7 @@
 #include "measure/hdr.h"
 
 #define SPREAD_EXACT_MAX 1000000u
+#define SPREAD_FEW_PAIRS 30
 
 struct spread {
     struct hdr hdr; /* in steps of `unit` */
@@ -75,8 +76,8 @@ spread_mad(const struct spread *s); /* median distance to the median, unscaled; 
 uint64_t spread_count(const struct spread *s);
 double spread_min(const struct spread *s); /* NaN when empty */
 double spread_max(const struct spread *s);
-/* Lag-1 autocorrelation, 0 to 0.999; less than none counts as none. Of k threads' chains, which hold every k-th value, it is the k-th root of
- * theirs, and 0 where theirs is no more than chance (1.96 / sqrt(pairs)). */
+/* Lag-1 autocorrelation, 0 to 0.999; less than none counts as none. Of few values one that may be chance (up to 1.96 / sqrt(pairs)) counts as
+ * none, too. Of k threads' chains, which hold every k-th value, it is the k-th root of theirs, and none where theirs may be chance. */
 double spread_autocorrelation(const struct spread *s);
 double spread_n_eff(const struct spread *s);
 uint64_t spread_outliers(const struct spread *s); /* beyond Q3 + 3 IQR; 0 below 4 values */

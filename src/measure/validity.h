@@ -1,6 +1,18 @@
 /* validity.h -- may this run be believed? Checks of the instrument by its own account, printed with every report.
  *
- * A failed check makes the result "client-limited" (exit status 1): what was measured is then partly the measuring. */
+ * A failed check makes the result "client-limited" (exit status 1): what was measured is then partly the measuring. Each says what was found, and when
+ * it failed what to do. What cannot be asked of a run (a rate in closed loop, kernel stamps on a Unix socket) is NOT_ASKED, with the reason.
+ *
+ *   key             fails when
+ *   dropped         any arrival was due and never sent
+ *   achieved_rate   open loop: sent < 99 % of offered
+ *   schedule_lag    open loop: p99 of what was sent later than due > a tenth of the latency's median, and > 1 ms
+ *   client_cpu      the busiest thread used 80 % of a core or more, spinning left out
+ *   littles_law     |L - lambda W| / L >= 5 %: L requests in flight by the engine's clock, lambda W by the samples', over the same window; what
+ *                   answers waited to be read (their lag's median) is no difference
+ *   receive_lag     some reads had no kernel stamp, and p99 of the others' lag > a tenth of the latency's median, and > 1 ms
+ *   stalls          the loop did not come round for more than 100 ms (20 ms where times are not the kernel's) and a tenth of the latency's median
+ *   drift           never: the latency's medians in the two halves are told, and whether they differ by 5 % and by more than chance (Mann-Whitney) */
 #pragma once
 
 #include "measure/engine.h"
@@ -11,8 +23,8 @@ enum check_verdict { CHECK_GOOD, CHECK_BAD, CHECK_NOT_ASKED };
 struct validity_check {
     const char *key, *heading; /* "achieved_rate", "Achieved rate" */
     enum check_verdict verdict;
-    char text[160]; /* "19,998/s of 20,000/s asked (99.99 %)" */
-    double value, bound;
+    char text[240];      /* "19,998 of 20,000 requests due were sent (99.99 %)" */
+    double value, bound; /* counts, shares or ns; NaN where there is none */
 };
 
 #define VALIDITY_CHECKS_MAX 12
@@ -21,9 +33,10 @@ struct validity {
     struct validity_check checks[VALIDITY_CHECKS_MAX];
     size_t count;
     bool client_limited;
-    char summary[200]; /* one sentence for the report's foot */
-    double error_ns;   /* the run's own measurement error: what a time in it may be off by */
+    char summary[320]; /* one sentence for the report's foot */
+    /* The run's own measurement error: what a time in it may be off by. Where all reads had kernel stamps: of the conversion between the two clocks,
+     * measured now; else the p99 of the receive lag, or where that is not known the longest stall. */
+    double error_ns;
 };
-/* Achieved over offered >= 99 %, schedule lag p99 against latency p50, generator's CPU < 80 %, Little's law within 5 %, receive lag, stalls of
- * the ticker, drift between the halves (told, never bad by itself), dropped arrivals. */
+/* `r` is sealed. */
 void validity_check(struct validity *v, const struct engine_account *a, const struct results *r);

@@ -280,6 +280,7 @@ static void send_frame(struct job *j, const char *start, const char *end)
 static void send_token(struct job *j, char *room)
 {
     uint32_t k = j->sent++;
+    tally_add(j->slot, TALLY_SENT_TOKENS, j->answer.choices);
     for (uint32_t choice = 0; k == 0 && choice < j->answer.choices; choice++)
         send_frame(j, room, answer_first(&j->frames, room, choice));
     for (uint32_t choice = 0; choice < j->answer.choices; choice++)

@@ -12,6 +12,7 @@ static const char *const counter_names[TALLY_NAMED_COUNT] = {
     [TALLY_CACHED_TOKENS] = "cached_tokens",
     [TALLY_REASONING_TOKENS] = "reasoning_tokens",
     [TALLY_SLOW] = "slow",
+    [TALLY_SENT_TOKENS] = "sent_tokens",
     [TALLY_PARTIAL_TOKENS] = "partial_tokens",
     [TALLY_IN_FLIGHT] = "in_flight",
 };

@@ -24,6 +24,7 @@ enum tally_counter {
     TALLY_CACHED_TOKENS,
     TALLY_REASONING_TOKENS,
     TALLY_SLOW,           /* requests that slow-ms held for */
+    TALLY_SENT_TOKENS,    /* in streams, as they go, whatever becomes of these */
     TALLY_PARTIAL_TOKENS, /* sent in streams that did not complete */
     TALLY_IN_FLIGHT,      /* worked out by tally_write */
     TALLY_NAMED_COUNT,

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <math.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "measure/arrivals.h"
@@ -414,15 +415,111 @@ static void a_script_says_which_is_which(void **state)
     p.script_count = COUNT(script);
     arrivals_init(&a, &p, 0, 1);
     for (size_t i = 0; i < COUNT(script); i++) {
-        assert_true(arrivals_draw(&a, &one));
+        assert_true(arrivals_draw(&a, i, &one));
         assert_int_equal(one.model, script[i].model);
         assert_int_equal(one.prompt, script[i].prompt);
         assert_int_equal(one.tag, script[i].tag);
         assert_int_equal(one.number, i);
     }
-    assert_false(arrivals_draw(&a, &one));
+    assert_false(arrivals_draw(&a, COUNT(script), &one));
     arrivals_fini(&a);
     assert_true(isnan(arrivals_offered(&p, 0)));
+}
+
+/* ---- logs ---- */
+
+static const char *write_log(const char *text)
+{
+    static char path[] = "/tmp/weir-arrivals-XXXXXX";
+    memcpy(path + sizeof path - 7, "XXXXXX", 6);
+    int fd = mkstemp(path);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    close(fd);
+    return path;
+}
+
+static bool read_log(const char *text, struct arena *a, struct arrivals_plan *p, struct err *e)
+{
+    struct replayed *replay = NULL;
+    struct mix_part *mix = (struct mix_part *)p->mix;
+    const char *path = write_log(text);
+    bool fine = arrivals_from_log(a, path, &replay, &p->replay_count, &mix, &p->mix_count, e);
+    p->replay = replay;
+    p->mix = mix;
+    unlink(path);
+    return fine;
+}
+
+#define LINE(stamp, event, model, latency)                                                         \
+    "{\"timestamp\":\"2026-11-26T10:00:" stamp "Z\",\"level\":\"INFO\",\"event\":\"" event         \
+    "\",\"request_id\":\"r\",\"model\":\"" model                                                   \
+    "\",\"status\":\"success\",\"latency_ms\":" latency "}\n"
+#define LITELLM                                                                                    \
+    "{\"id\":\"x\",\"trace_id\":\"t\",\"call_type\":\"acompletion\",\"status\":\"success\","       \
+    "\"startTime\":1795687200.25,\"endTime\":1795687205.5,\"model\":\"gpt-4o\","                   \
+    "\"model_group\":\"b\"}\n"
+
+static void logs_become_arrivals(void **state)
+{
+    static struct mix_part given[] = {{STR("a"), 3}};
+    struct arrivals_plan p = {.mix = given, .mix_count = 1, .replay_speed = 1};
+    struct arena a;
+    struct err e = {0};
+    (void)state;
+    arena_init(&a, NULL, 0);
+    bool fine =
+        read_log(LINE("00.500", "request", "b", "500") LINE("03.000", "request", "a", "2900.5")
+                     LINE("01.000", "attempt", "z", "1") LINE("02.000", "request", "b", "1250")
+                         LITELLM "not JSON\n",
+                 &a, &p, &e);
+    if (!fine)
+        fail_msg("%s", e.text);
+    assert_int_equal(p.replay_count, 4);
+    assert_int_equal(p.mix_count, 2); /* an attempt is no request of a client */
+    near(p.mix[0].weight, 3, 0);
+    near(p.mix[1].weight, 3, 0);
+    assert_true(STR_IS(p.mix[1].model, "b"));
+    assert_int_equal(draw(&p), 4);
+    static const struct replayed wanted[] = {{0, 1}, {99500000, 0}, {250000000, 1}, {750000000, 1}};
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(list[i].offset_ns, wanted[i].offset_ns);
+        assert_int_equal(list[i].model, wanted[i].model);
+    }
+    arena_fini(&a);
+}
+
+static void logs_that_are_none_are_told(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } cases[] = {
+        {"", "no request with a time in it"},
+        {"hello\n", "to replay, give a request log"},
+        {LINE("01.000", "attempt", "z", "1"), "no request with a time in it"},
+        {"{\"timestamp\":\"2026-11-26T10:00:00.000Z\",\"event\":\"request\"}\n",
+         "no line names a model"},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct arrivals_plan p = {0};
+        struct arena a;
+        struct err e = {0};
+        arena_init(&a, NULL, 0);
+        assert_false(read_log(cases[i].text, &a, &p, &e));
+        if (!strstr(e.text, cases[i].says))
+            fail_msg("%s", e.text);
+        arena_fini(&a);
+    }
+    struct err e = {0};
+    struct arena a;
+    struct replayed *r;
+    struct mix_part *m = NULL;
+    size_t n, parts = 0;
+    arena_init(&a, NULL, 0);
+    assert_false(arrivals_from_log(&a, "/nowhere/log", &r, &n, &m, &parts, &e));
+    assert_non_null(strstr(e.text, "/nowhere/log"));
+    arena_fini(&a);
 }
 
 int main(void)
@@ -444,6 +541,8 @@ int main(void)
         cmocka_unit_test(changes_of_users_are_foretold),
         cmocka_unit_test(replays_keep_times_and_models),
         cmocka_unit_test(a_script_says_which_is_which),
+        cmocka_unit_test(logs_become_arrivals),
+        cmocka_unit_test(logs_that_are_none_are_told),
     };
     return cmocka_run_group_tests_name("arrivals", tests, NULL, NULL);
 }

@@ -4,7 +4,11 @@
 #include <setjmp.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <math.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -26,7 +30,18 @@ static struct told {
 
 static int start(void **state)
 {
-    struct mock_options o = {.host = STR("127.0.0.1"), .workers = 1, .control_port = -1};
+    struct mock_options o = {.host = STR("127.0.0.1"),
+                             .workers = 1,
+                             .control_port = -1,
+                             .faults = STR("m-500:status=500 m-429:status=429 m-401:status=401 "
+                                           "m-close:close-before-head m-reset:reset-before-head "
+                                           "m-garbage:garbage m-hang:hang-head m-cut-head:cut-head "
+                                           "m-error-200:error-in-200 m-empty-200:empty-200 "
+                                           "m-not-json:not-json m-hang-body:hang-body "
+                                           "m-cut-chunk:cut-chunk m-error:error-in-stream=3 "
+                                           "m-cut:cut-after=3 m-rst:reset-after=3 "
+                                           "m-stall:stall-after=3 m-no-end:no-end "
+                                           "m-slow:slow-bytes=5 m-short:length-too-long")};
     struct err e = {0};
     (void)state;
     sim_knobs_init(&o.knobs);
@@ -295,6 +310,274 @@ static void stages_go_by_in_turn(void **state)
     }
 }
 
+/* One request of a model; its sample. */
+static const struct sample *ask(const char *model, struct engine_options o, struct arrivals_plan p)
+{
+    struct mix_part one = {str_from(model), 1};
+    p.mix = &one;
+    o.plan = &p;
+    run(&o);
+    assert_int_equal(all_told(), 1);
+    return &told[0].list[0];
+}
+
+static void ends_have_their_names(void **state)
+{
+    static const struct {
+        const char *model;
+        bool stream;
+        enum outcome outcome;
+        int status;
+    } cases[] = {
+        {"m-500", false, OUTCOME_HTTP_5XX, 500},
+        {"m-500", true, OUTCOME_HTTP_5XX, 500},
+        {"m-429", true, OUTCOME_HTTP_429, 429},
+        {"m-401", false, OUTCOME_HTTP_401, 401},
+        {"m-close", false, OUTCOME_SEND, 0},
+        {"m-reset", true, OUTCOME_SEND, 0},
+        {"m-garbage", false, OUTCOME_TRUNCATED, 0},
+        {"m-hang", true, OUTCOME_HEAD_TIMEOUT, 0},
+        {"m-cut-head", false, OUTCOME_TRUNCATED, 0},
+        {"m-error-200", true, OUTCOME_STREAM_ERROR, 200},
+        {"m-empty-200", false, OUTCOME_INVALID, 200},
+        {"m-not-json", false, OUTCOME_INVALID, 200},
+        {"m-hang-body", false, OUTCOME_IDLE_TIMEOUT, 200},
+        {"m-hang-body", true, OUTCOME_FIRST_TOKEN_TIMEOUT, 200},
+        {"m-cut-chunk", true, OUTCOME_TRUNCATED, 200},
+        {"m-error", true, OUTCOME_STREAM_ERROR, 200},
+        {"m-cut", true, OUTCOME_TRUNCATED, 200},
+        {"m-cut", false, OUTCOME_TRUNCATED, 200},
+        {"m-rst", true, OUTCOME_TRUNCATED, 200},
+        {"m-stall", true, OUTCOME_IDLE_TIMEOUT, 200},
+        {"m-stall", false, OUTCOME_IDLE_TIMEOUT, 200},
+        {"m-no-end", true, OUTCOME_TRUNCATED, 200},
+        {"m-short", false, OUTCOME_TRUNCATED, 200},
+    };
+    struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct engine_options o = options(NULL);
+        o.prompts = cases[i].stream ? streamed : whole;
+        o.head_timeout_ms = o.idle_timeout_ms = 150;
+        const struct sample *m = ask(cases[i].model, o, plan_of(&s, 1));
+        if (m->outcome != cases[i].outcome)
+            fail_msg("%s: %s (%s), not %s", cases[i].model, outcome_key(m->outcome), m->error,
+                     outcome_key(cases[i].outcome));
+        assert_int_equal(m->http_status, cases[i].status);
+        assert_true(m->error[0] && m->end_ns > m->start_ns && m->sent_first_ns);
+    }
+}
+
+static void a_total_timeout_is_told_apart(void **state)
+{
+    struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
+    struct engine_options o = options(NULL);
+    (void)state;
+    o.total_timeout_ms = 150;
+    assert_int_equal(ask("m-hang", o, plan_of(&s, 1))->outcome, OUTCOME_TOTAL_TIMEOUT);
+    assert_int_equal(ask("m-slow", o, plan_of(&s, 1))->outcome, OUTCOME_TOTAL_TIMEOUT);
+}
+
+/* Answers one connection with what is no TLS. */
+static void *speak_plainly(void *arg)
+{
+    int fd = accept(*(int *)arg, NULL, NULL);
+    (void)!write(fd, "220 not TLS at all\r\n", 20);
+    char what[512];
+    (void)!read(fd, what, sizeof what);
+    close(fd);
+    return NULL;
+}
+
+static int listen_at(char *url, size_t room, const char *scheme, int backlog)
+{
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t bytes = sizeof at;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&at, sizeof at), 0);
+    assert_int_equal(listen(fd, backlog), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &bytes), 0);
+    snprintf(url, room, "%s://127.0.0.1:%u", scheme, ntohs(at.sin_port));
+    for (int i = 0; i < 2 && backlog == 0; i++) { /* then nobody else gets in */
+        int queued = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(queued, (struct sockaddr *)&at, sizeof at);
+    }
+    return fd;
+}
+
+/* A queue of connections that is full; nobody listens; no TLS there; no such name. */
+static void connections_fail_by_name(void **state)
+{
+    char urls[4][120];
+    pthread_t plain;
+    static const enum outcome wanted[] = {OUTCOME_CONNECT_TIMEOUT, OUTCOME_CONNECT_REFUSED,
+                                          OUTCOME_TLS, OUTCOME_DNS};
+    (void)state;
+    int full = listen_at(urls[0], sizeof urls[0], "http", 0);
+    int no_tls = listen_at(urls[2], sizeof urls[2], "https", 5);
+    pthread_create(&plain, NULL, speak_plainly, &no_tls);
+    snprintf(urls[1], sizeof urls[1], "http://127.0.0.1:1");
+    snprintf(urls[3], sizeof urls[3], "http://%070d.test", 1); /* a label has 63 bytes at most */
+    for (size_t i = 0; i < COUNT(urls); i++) {
+        struct err e = {0};
+        struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
+        struct engine_options o = options(NULL);
+        struct measure_target *t =
+            measure_target_new(&(struct measure_target_options){.url = urls[i]}, &e);
+        if (!t)
+            fail_msg("%s", e.text);
+        o.target = t;
+        o.connect_timeout_ms = i == 0 ? 200 : 5000;
+        const struct sample *m = ask("sim-fast", o, plan_of(&s, 1));
+        if (m->outcome != wanted[i])
+            fail_msg("%s: %s (%s)", urls[i], outcome_key(m->outcome), m->error);
+        assert_int_equal(m->sent_first_ns, 0);
+        measure_target_free(t);
+    }
+    pthread_join(plain, NULL);
+    close(no_tls);
+    close(full);
+}
+
+static void the_grace_ends_what_is_in_flight(void **state)
+{
+    struct mix_part hang[] = {{STR("m-hang"), 1}};
+    struct stage s = {.kind = STAGE_USERS, .from = 5, .to = 5, .duration_ns = 50 * NS_PER_MS};
+    struct arrivals_plan p = plan_of(&s, 1);
+    (void)state;
+    p.mix = hang;
+    for (unsigned threads = 1; threads <= 2; threads++) {
+        struct engine_options o = options(&p);
+        o.threads = threads;
+        o.grace_ms = threads == 1 ? 100 : 0;
+        struct engine_account a = run(&o);
+        assert_int_equal(all_told(), 5);
+        assert_int_equal(told_of(OUTCOME_CANCELLED), 5);
+        assert_int_equal(a.sent, 5);
+        for (size_t k = 0; k < told[0].count; k++)
+            assert_true(told[0].list[k].end_ns >=
+                        a.ended_ns + (uint64_t)o.grace_ms * NS_PER_MS - NS_PER_MS);
+    }
+}
+
+/* A slot for one, and an answer that takes long: what is due meanwhile waits, and what never had a slot is told. */
+static void what_is_never_sent_is_told(void **state)
+{
+    struct mix_part hang[] = {{STR("m-hang"), 1}};
+    struct stage s = {.kind = STAGE_RATE, .from = 100, .to = 100, .duration_ns = NS_PER_S / 5};
+    struct arrivals_plan p = plan_of(&s, 1);
+    (void)state;
+    p.mix = hang;
+    struct engine_options o = options(&p);
+    o.connections_max = 2;
+    o.head_timeout_ms = 120;
+    struct engine_account a = run(&o);
+    assert_int_equal(all_told(), 20);
+    assert_int_equal(a.offered, 20);
+    assert_int_equal(a.sent + a.dropped, 20);
+    assert_int_equal(told_of(OUTCOME_DROPPED), a.dropped);
+    assert_true(a.dropped >= 10 && a.sent >= 2);
+    for (size_t k = 0; k < told[0].count; k++) {
+        const struct sample *m = &told[0].list[k];
+        assert_int_equal(m->due_ns - a.started_ns, m->number * 10000000);
+        if (m->outcome == OUTCOME_DROPPED)
+            assert_true(!m->start_ns && m->error[0]);
+        else
+            assert_true(m->start_ns >= m->due_ns);
+    }
+}
+
+static void it_stops_when_told(void **state)
+{
+    struct stage closed = {.kind = STAGE_USERS, .from = 4, .to = 4},
+                 open = {
+                     .kind = STAGE_RATE, .from = 200, .to = 200, .duration_ns = 3600 * NS_PER_S};
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        struct arrivals_plan p = plan_of(i & 1 ? &open : &closed, 1);
+        struct engine_options o = options(&p);
+        struct err e = {0};
+        o.threads = 1 + i / 2;
+        forget();
+        struct engine *engine = engine_start(&o, &e);
+        assert_non_null(engine);
+        assert_false(engine_wait(engine, 50));
+        engine_stop(engine);
+        engine_stop(engine);
+        assert_true(engine_wait(engine, 10000));
+        struct engine_progress progress;
+        engine_progress(engine, &progress);
+        assert_int_equal(progress.ended, told_of(OUTCOME_OK));
+        assert_int_equal(progress.ended + progress.dropped, all_told());
+        assert_true(progress.ended > 0);
+        engine_free(engine);
+    }
+    struct arrivals_plan p = plan_of(&closed, 1); /* freed while it runs */
+    struct engine_options o = options(&p);
+    struct err e = {0};
+    forget();
+    struct engine *engine = engine_start(&o, &e);
+    assert_false(engine_wait(engine, 20));
+    engine_free(engine);
+}
+
+static void requests_are_as_scripted(void **state)
+{
+    static struct mix_part two[] = {{STR("sim-fast"), 1}, {STR("m-500"), 1}};
+    static struct scripted script[30];
+    struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1};
+    struct arrivals_plan p = plan_of(&s, 1);
+    (void)state;
+    for (uint32_t i = 0; i < COUNT(script); i++)
+        script[i] = (struct scripted){.model = i % 3 == 0, .tag = 100 + i / 2};
+    p.mix = two;
+    p.mix_count = 2;
+    p.script = script;
+    p.script_count = COUNT(script);
+    struct engine_options o = options(&p);
+    run(&o);
+    assert_int_equal(all_told(), COUNT(script));
+    for (size_t k = 0; k < told[0].count; k++) {
+        const struct sample *m = &told[0].list[k];
+        assert_int_equal(m->number, k);
+        assert_int_equal(m->model, script[k].model);
+        assert_int_equal(m->tag, script[k].tag);
+        assert_int_equal(m->outcome, m->model ? OUTCOME_HTTP_5XX : OUTCOME_OK);
+    }
+    s.from = s.to = 5;
+    for (o.threads = 2; o.threads <= 4; o.threads++) {
+        size_t tags[200] = {0};
+        run(&o);
+        assert_int_equal(all_told(), COUNT(script));
+        for (unsigned t = 0; t < o.threads; t++)
+            for (size_t k = 0; k < told[t].count; k++)
+                tags[told[t].list[k].tag]++;
+        for (size_t i = 0; i < COUNT(script) / 2; i++)
+            assert_int_equal(tags[100 + i], 2);
+    }
+}
+
+static void what_cannot_be_is_said(void **state)
+{
+    struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
+    struct arrivals_plan p = plan_of(&s, 0);
+    struct engine_options o = options(&p);
+    struct err e = {0};
+    (void)state;
+    assert_null(engine_start(&o, &e));
+    assert_non_null(strstr(e.text, "no stage"));
+    p = plan_of(&s, 1);
+    p.prompt_count = 99;
+    e = (struct err){0};
+    assert_null(engine_start(&o, &e));
+    assert_non_null(strstr(e.text, "99 prompts"));
+    p.prompt_count = 1;
+    o.threads = ENGINE_THREADS_MAX + 1;
+    e = (struct err){0};
+    assert_null(engine_start(&o, &e));
+    assert_non_null(strstr(e.text, "threads"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -303,6 +586,14 @@ int main(void)
         cmocka_unit_test(streams_are_read_by_token),
         cmocka_unit_test(fresh_connections_are_fresh),
         cmocka_unit_test(stages_go_by_in_turn),
+        cmocka_unit_test(ends_have_their_names),
+        cmocka_unit_test(a_total_timeout_is_told_apart),
+        cmocka_unit_test(connections_fail_by_name),
+        cmocka_unit_test(the_grace_ends_what_is_in_flight),
+        cmocka_unit_test(what_is_never_sent_is_told),
+        cmocka_unit_test(it_stops_when_told),
+        cmocka_unit_test(requests_are_as_scripted),
+        cmocka_unit_test(what_cannot_be_is_said),
     };
     return cmocka_run_group_tests_name("measure_engine", tests, start, stop);
 }
