@@ -191,13 +191,13 @@ static void write_pair(struct comparison *c, struct table *t, enum compared m,
     table_text(t, m == c->report.primary ? STYLE_ACCENT : STYLE_NONE,
                str_from(compared_info(m)->heading));
     table_text(t, verdict_styles[p->verdict], str_from(verdict_word(m, p->verdict)));
-    table_text(t, STYLE_NONE, str_from(compare_change(p->typical.value).text));
+    table_text(t, STYLE_NONE, str_from(compare_effect(m, p->typical.value).text));
     table_text(t, STYLE_DIM, compare_change_range(a, p->typical.low, p->typical.high));
     table_text(t, STYLE_NONE, str_from(num_pct(p->less).text));
     table_text(t, STYLE_NONE, str_from(compare_p(p->p_holm).text));
-    table_text(t, STYLE_NONE, str_from(compare_change(p->median.value).text));
+    table_text(t, STYLE_NONE, str_from(compare_effect(m, p->median.value).text));
     table_text(t, STYLE_DIM, compare_change_range(a, p->median.low, p->median.high));
-    table_text(t, STYLE_NONE, str_from(compare_change(p->p95.value).text));
+    table_text(t, STYLE_NONE, str_from(compare_effect(m, p->p95.value).text));
 }
 
 void compare_write_pairs(struct comparison *c, enum table_format format, const struct term *term)

@@ -18,6 +18,12 @@ struct num compare_change(double ratio)
     return n;
 }
 
+struct num compare_effect(enum compared m, double ratio)
+{
+    /* Nothing takes no time: such a ratio means that the other one failed. But what is free costs nothing. */
+    return compare_change(ratio > 0 || m == COMPARED_COST ? ratio : NAN);
+}
+
 struct str compare_change_range(struct arena *a, double low, double high)
 {
     if (isnan(low) || isnan(high) || isinf(high) || !(low > 0))
@@ -187,13 +193,15 @@ static void say_nothing_shown(struct comparison *c, struct view v)
     else if (isfinite(p->seen))
         need = arena_printf(&c->arena, " A difference of %s would have been shown 4 times in 5.",
                             num_pct(p->seen).text);
-    VERDICT(c, STYLE_WARN,
-            "No difference shown between \"%.*s\" and \"%.*s\" in %s: the first one's is typically %s "
-            "against the other's (95 %% interval %.*s); %.*s.%.*s",
-            STR_ARG(name_of(c, v.a)), STR_ARG(name_of(c, v.b)), info->noun,
+    struct str much = STR("so often did requests fail that there is no figure");
+    if (v.typical.value > 0 && isfinite(v.typical.value))
+        much = arena_printf(
+            &c->arena, "the first one's is typically %s against the other's (95 %% interval %.*s)",
             compare_change(v.typical.value).text,
-            STR_ARG(compare_change_range(&c->arena, v.typical.low, v.typical.high)), STR_ARG(why),
-            STR_ARG(need));
+            STR_ARG(compare_change_range(&c->arena, v.typical.low, v.typical.high)));
+    VERDICT(c, STYLE_WARN, "No difference shown between \"%.*s\" and \"%.*s\" in %s: %.*s; %.*s.%.*s",
+            STR_ARG(name_of(c, v.a)), STR_ARG(name_of(c, v.b)), info->noun, STR_ARG(much),
+            STR_ARG(why), STR_ARG(need));
 }
 
 static void say_pair(struct comparison *c, enum compared m, uint32_t a, uint32_t b)
@@ -225,7 +233,7 @@ static void say_others(struct comparison *c, uint32_t a, uint32_t b)
         else if (v.verdict != VERDICT_INCONCLUSIVE)
             what = arena_printf(&c->arena, "%s (%s)",
                                 v.verdict == VERDICT_FASTER ? info->less : info->more,
-                                compare_change(v.typical.value).text);
+                                compare_effect(m, v.typical.value).text);
         text = arena_printf(&c->arena, "%.*s%s%s: %.*s", STR_ARG(text), text.n ? "; " : "",
                             info->noun, STR_ARG(what));
     }
@@ -313,7 +321,7 @@ static void remark_lengths(struct comparison *c)
     if (r->primary == COMPARED_PER_TOKEN)
         REMARK(c, STYLE_WARN,
                "Answers differ in length in %zu of %zu blocks, so totals are not compared: time per "
-               "token is. Ask for answers of one length (--max-tokens) to compare totals.",
+               "token is, over which longer answers spread their first token. Ask for answers of one length (--max-tokens) to compare totals.",
                r->blocks_unequal, r->blocks);
     else
         REMARK(c, STYLE_NONE,
