@@ -271,6 +271,10 @@ static void find_facts(struct compare_report *r, const struct rows *rows)
         for (size_t row = 0; row < rows->count; row++)
             count_trial(f, rows->trials[row * rows->models + m]);
         f->success = wilson_interval(f->ok, f->requests);
+        if (f->requests && f->ok == f->requests)
+            f->success.high = 1; /* which rounding may miss by a hair */
+        if (f->requests && f->ok == 0)
+            f->success.low = 0;
         f->cold_connect_ms = median_of_cold(rows->run, m, true, &f->cold);
         f->cold_ttft_ms = median_of_cold(rows->run, m, false, &f->cold);
         f->speed = inverted(r->results[COMPARED_TPOT].system[m].median);

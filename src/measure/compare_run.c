@@ -256,7 +256,9 @@ static bool has_budget(struct driver *d)
     uint64_t under_way = (uint64_t)d->lanes_busy * models;
     double ended = (double)(r->requests - MIN(under_way, r->requests));
     double each = ended > 0 ? r->spent_usd / ended : 0;
-    if (o->budget_usd > 0 && r->spent_usd + each * (double)(under_way + models) > o->budget_usd) {
+    double then_usd = r->spent_usd + each * (double)(under_way + models);
+    if (o->budget_usd > 0 &&
+        then_usd > o->budget_usd * (1 + 1e-9)) { /* sums of doubles are not exact */
         r->end = END_BUDGET_USD;
         return false;
     }
