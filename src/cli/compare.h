@@ -50,7 +50,8 @@ struct str compare_offered(struct comparison *c);
 void compare_find_words(struct comparison *c);
 /* "-18 %", "+30 %", "x3.2": a ratio as a change. */
 struct num compare_change(double ratio);
-struct num compare_effect(enum compared m, double ratio); /* of a metric; a dash where failures leave no figure */
+struct num compare_effect(enum compared m,
+                          double ratio); /* of a metric; a dash where failures leave no figure */
 struct str compare_change_range(struct arena *a, double low, double high);
 struct num compare_p(double p); /* "0.013", "<0.0001" */
 /* A value of a metric (ms or USD) for people. */

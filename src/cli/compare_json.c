@@ -27,8 +27,8 @@ static void write_ratio(struct json_out *j, struct arena *a, const char *name, s
     write_interval(j, arena_printf(a, "%s_ci95", name).p, r.low, r.high);
 }
 
-static void write_estimate(struct json_out *j, struct arena *a, const char *name, const char *suffix,
-                           const struct estimate *e)
+static void write_estimate(struct json_out *j, struct arena *a, const char *name,
+                           const char *suffix, const struct estimate *e)
 {
     json_number(j, arena_printf(a, "%s%s", name, suffix).p, e->refused ? NAN : e->value, "%.9g");
     write_interval(j, arena_printf(a, "%s_ci95%s", name, suffix).p, e->refused ? NAN : e->low,
@@ -53,7 +53,8 @@ static void write_plan(struct json_out *j, const struct comparison *c)
     json_number(j, "min_effect", c->plan.min_effect, "%.9g");
     json_count(j, "bootstrap_resamples", c->plan.resamples);
     json_number(j, "budget_usd", o->budget_usd > 0 ? o->budget_usd : NAN, "%.9g");
-    json_number(j, "budget_requests", o->budget_requests ? (double)o->budget_requests : NAN, "%.0f");
+    json_number(j, "budget_requests", o->budget_requests ? (double)o->budget_requests : NAN,
+                "%.0f");
     json_unnest(j, "}");
 }
 
@@ -74,10 +75,11 @@ static void write_head(struct json_out *j, const struct comparison *c)
     json_number(j, "spent_usd", c->run.spent_usd, "%.12g");
     json_count(j, "answers_of_unknown_cost", c->run.unpriced);
     json_text(j, "percentiles", STR("exact values, nearest rank; a failure is infinitely slow"));
-    json_text(j, "intervals",
-              STR("95 %: percentiles from order statistics, their ranks moved apart by sqrt(n/n_eff); "
-                  "ratios of percentiles by bootstrap of whole blocks; typical ratios what the "
-                  "signed-rank test does not reject"));
+    json_text(
+        j, "intervals",
+        STR("95 %: percentiles from order statistics, their ranks moved apart by sqrt(n/n_eff); "
+            "ratios of percentiles by bootstrap of whole blocks; typical ratios what the "
+            "signed-rank test does not reject"));
     json_text(j, "primary_metric", str_from(compared_info(c->report.primary)->key));
 }
 
@@ -129,7 +131,8 @@ static void write_model(struct json_out *j, struct comparison *c, uint32_t m)
     json_count(j, "token_mismatches", f->token_mismatches);
     json_count(j, "prompt_tokens", f->prompt_tokens);
     json_count(j, "completion_tokens", f->completion_tokens);
-    json_number(j, "answer_tokens_least", f->tokens_least < 0 ? NAN : (double)f->tokens_least, "%.0f");
+    json_number(j, "answer_tokens_least", f->tokens_least < 0 ? NAN : (double)f->tokens_least,
+                "%.0f");
     json_number(j, "answer_tokens_most", f->tokens_most < 0 ? NAN : (double)f->tokens_most, "%.0f");
     json_number(j, "cost_usd", f->cost_usd, "%.12g");
     json_count(j, "answers_of_unknown_cost", f->unpriced);
@@ -210,7 +213,8 @@ static void write_successes(struct json_out *j, const struct comparison *c)
 
 /* ---- the rest ---- */
 
-static void write_sentences(struct json_out *j, const char *name, const struct sentence *s, size_t count)
+static void write_sentences(struct json_out *j, const char *name, const struct sentence *s,
+                            size_t count)
 {
     json_nest(j, name, "[");
     for (size_t i = 0; i < count; i++)
@@ -238,7 +242,8 @@ static void write_instrument(struct json_out *j, const struct compare_run *r)
     json_nest(j, "instrument", "{");
     json_count(j, "reads", r->reads);
     json_count(j, "reads_stamped_by_kernel", r->stamped_reads);
-    json_number(j, "receive_lag_mean_ms", stamped > 0 ? r->lag_sum_ns / stamped / 1e6 : NAN, "%.6g");
+    json_number(j, "receive_lag_mean_ms", stamped > 0 ? r->lag_sum_ns / stamped / 1e6 : NAN,
+                "%.6g");
     json_number(j, "receive_lag_max_ms", stamped > 0 ? (double)r->lag_max_ns / 1e6 : NAN, "%.6g");
     json_unnest(j, "}");
 }
@@ -254,8 +259,8 @@ static void write_known(struct json_out *j, const char *name, int64_t count)
     json_number(j, name, count < 0 ? NAN : (double)count, "%.0f");
 }
 
-static void write_trial(struct json_out *j, const struct comparison *c, const struct compare_trial *t,
-                        uint64_t origin_ns)
+static void write_trial(struct json_out *j, const struct comparison *c,
+                        const struct compare_trial *t, uint64_t origin_ns)
 {
     static const char *const phases[] = {"cold", "warm_up", "measured"};
     const struct sample *s = &t->sample;

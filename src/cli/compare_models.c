@@ -110,7 +110,8 @@ static bool offered_by_list(struct comparison *c, struct offered *o, struct err 
 
 /* ---- of a configuration ---- */
 
-static bool offered_by_config(struct comparison *c, const char *path, struct offered *o, struct err *e)
+static bool offered_by_config(struct comparison *c, const char *path, struct offered *o,
+                              struct err *e)
 {
     struct config *config = config_load(&(struct config_options){.path = path}, e);
     if (!config)
@@ -119,9 +120,10 @@ static bool offered_by_config(struct comparison *c, const char *path, struct off
         const struct model_group *g = &config->groups[i];
         const struct deployment *d = g->count ? g->deployments[0] : NULL;
         if (d && !g->wildcard && is_of_api(d->mode, c->api))
-            add_offered(o, (struct compare_model){.name = arena_str(&c->arena, g->name),
-                                                  .provider = arena_str(&c->arena, d->provider_name),
-                                                  .price = d->price});
+            add_offered(o,
+                        (struct compare_model){.name = arena_str(&c->arena, g->name),
+                                               .provider = arena_str(&c->arena, d->provider_name),
+                                               .price = d->price});
     }
     config_put(config);
     return true;
@@ -154,8 +156,9 @@ static bool choose_one_of_each(struct comparison *c, const struct offered *o, st
             add_model(c, &o->models[i]);
     }
     if (c->model_count < 2)
-        return err_set(e, "two models are the least, and %.*s offers %s%.*s%s; name others with "
-                          "--models a b",
+        return err_set(e,
+                       "two models are the least, and %.*s offers %s%.*s%s; name others with "
+                       "--models a b",
                        STR_ARG(c->target->url), c->model_count ? "only \"" : "none",
                        STR_ARG(c->model_count ? c->models[0].name : STR_NONE),
                        c->model_count ? "\"" : "");
@@ -181,7 +184,8 @@ static bool choose_named(struct comparison *c, const struct str *names, size_t c
                 m = o->models[k];
         add_model(c, &m);
     }
-    return count >= 2 || err_set(e, "--models: two are the least, got \"%.*s\" only", STR_ARG(names[0]));
+    return count >= 2 ||
+           err_set(e, "--models: two are the least, got \"%.*s\" only", STR_ARG(names[0]));
 }
 
 bool compare_find_models(struct comparison *c, const struct str *names, size_t name_count,
@@ -210,7 +214,8 @@ struct str compare_offered(struct comparison *c)
     if (!measure_models(c->target, &c->arena, &names, &count, &ignored))
         return STR_NONE;
     for (size_t i = 0; i < MIN(count, (size_t)OFFERED_SHOWN); i++)
-        text = arena_printf(&c->arena, "%.*s%s%.*s", STR_ARG(text), i ? ", " : "", STR_ARG(names[i]));
+        text =
+            arena_printf(&c->arena, "%.*s%s%.*s", STR_ARG(text), i ? ", " : "", STR_ARG(names[i]));
     if (count > OFFERED_SHOWN)
         text = arena_printf(&c->arena, "%.*s and %zu more", STR_ARG(text), count - OFFERED_SHOWN);
     return text;

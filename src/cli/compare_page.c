@@ -5,7 +5,7 @@
 #include "cli/html.h"
 #include "cli/measure_page.h"
 
-#define SERIES_MAX 7 /* colours that a page has */
+#define SERIES_MAX  7   /* colours that a page has */
 #define FOREST_SPAN 2.0 /* an axis of effects never ends before x1.05 */
 
 static struct num show_us(double us)
@@ -26,8 +26,8 @@ static void write_tiles(struct measure_page *p, const struct comparison *c)
         struct str range = compare_value_range(&p->arena, r->primary, e->low, e->high);
         struct str under = arena_printf(&p->arena, "%s p50, %.*s (95 %%)",
                                         compared_info(r->primary)->heading, STR_ARG(range));
-        measure_page_tile(p, arena_str(&p->arena, name).p, compare_value(r->primary, e->value), under.p,
-                          isinf(e->value) ? STYLE_BAD : STYLE_NONE);
+        measure_page_tile(p, arena_str(&p->arena, name).p, compare_value(r->primary, e->value),
+                          under.p, isinf(e->value) ? STYLE_BAD : STYLE_NONE);
     }
     measure_page_tile(p, "Blocks", num_count((double)r->blocks), "each asks every model once",
                       STYLE_NONE);
@@ -62,19 +62,21 @@ static const char *class_of(enum verdict v)
 }
 
 /* The band of what does not matter, the interval, and the estimate. */
-static void draw_pair(struct measure_page *p, const struct comparison *c, const struct compare_pair *e,
-                      double span)
+static void draw_pair(struct measure_page *p, const struct comparison *c,
+                      const struct compare_pair *e, double span)
 {
-    double least = place(1 / (1 + c->plan.min_effect), span), most = place(1 + c->plan.min_effect, span);
+    double least = place(1 / (1 + c->plan.min_effect), span),
+           most = place(1 + c->plan.min_effect, span);
     double low = place(e->typical.low, span), high = place(e->typical.high, span);
-    fprintf(p->out,
-            "<svg width=\"100%%\" height=\"22\" role=\"img\" aria-label=\"%s, 95 %% interval %.*s\">"
-            "<rect x=\"%.2f%%\" y=\"0\" width=\"%.2f%%\" height=\"22\" fill=\"currentColor\" "
-            "fill-opacity=\".08\"/><line x1=\"50%%\" x2=\"50%%\" y1=\"0\" y2=\"22\" "
-            "stroke=\"currentColor\" stroke-opacity=\".4\"/>",
-            compare_change(e->typical.value).text,
-            STR_ARG(compare_change_range(&p->arena, e->typical.low, e->typical.high)), least,
-            most - least);
+    fprintf(
+        p->out,
+        "<svg width=\"100%%\" height=\"22\" role=\"img\" aria-label=\"%s, 95 %% interval %.*s\">"
+        "<rect x=\"%.2f%%\" y=\"0\" width=\"%.2f%%\" height=\"22\" fill=\"currentColor\" "
+        "fill-opacity=\".08\"/><line x1=\"50%%\" x2=\"50%%\" y1=\"0\" y2=\"22\" "
+        "stroke=\"currentColor\" stroke-opacity=\".4\"/>",
+        compare_change(e->typical.value).text,
+        STR_ARG(compare_change_range(&p->arena, e->typical.low, e->typical.high)), least,
+        most - least);
     fprintf(p->out,
             "<g class=\"%s\"><rect x=\"%.2f%%\" y=\"9\" width=\"%.2f%%\" height=\"4\" "
             "fill=\"currentColor\"/><circle cx=\"%.2f%%\" cy=\"11\" r=\"5\" "
@@ -88,9 +90,9 @@ static void write_effects(struct measure_page *p, const struct comparison *c, en
     double span = span_of(c, r);
     if (!c->report.is_compared[m])
         return;
-    struct str remark = arena_printf(
-        &p->arena, "typical ratio within a block; shaded: less than %s; left is %s",
-        num_pct(c->plan.min_effect).text, compared_info(m)->less);
+    struct str remark =
+        arena_printf(&p->arena, "typical ratio within a block; shaded: less than %s; left is %s",
+                     num_pct(c->plan.min_effect).text, compared_info(m)->less);
     measure_page_begin_figure(p, compared_info(m)->heading, remark.p, false);
     for (size_t i = 0; i < r->pair_count; i++) {
         const struct compare_pair *e = &r->pair[i];
@@ -113,9 +115,9 @@ static void write_effects(struct measure_page *p, const struct comparison *c, en
 static double trial_us(const struct compare_trial *t, enum compared m)
 {
     const struct sample *s = &t->sample;
-    uint64_t to_ns = m == COMPARED_TTFT                     ? s->first_token_ns
+    uint64_t to_ns = m == COMPARED_TTFT              ? s->first_token_ns
                      : s->stream && s->last_token_ns ? s->last_token_ns
-                                                            : s->end_ns;
+                                                     : s->end_ns;
     int64_t ns = sample_span_ns(s->sent_first_ns, to_ns);
     return s->outcome == OUTCOME_OK && ns >= 0 ? (double)ns / 1000 : NAN;
 }
@@ -124,7 +126,8 @@ static double trial_us(const struct compare_trial *t, enum compared m)
 static void write_course(struct measure_page *p, const struct comparison *c, enum compared m)
 {
     struct plot_series series[SERIES_MAX];
-    size_t blocks = c->run_options.blocks[PHASE_MEASURED], count = MIN(c->model_count, (size_t)SERIES_MAX);
+    size_t blocks = c->run_options.blocks[PHASE_MEASURED],
+           count = MIN(c->model_count, (size_t)SERIES_MAX);
     double *xs = arena_alloc(&p->arena, MAX(blocks, (size_t)1) * sizeof *xs);
     for (size_t b = 0; b < blocks; b++)
         xs[b] = (double)b + 1;
@@ -157,10 +160,11 @@ static void write_spread(struct measure_page *p, const struct comparison *c, enu
             hdr_add(&hdrs[trial->model], (uint64_t)(us * 1000));
     }
     for (size_t i = 0; i < count; i++)
-        curves[i] = (struct measure_page_curve){arena_str(&p->arena, c->models[i].name).p, &hdrs[i]};
+        curves[i] =
+            (struct measure_page_curve){arena_str(&p->arena, c->models[i].name).p, &hdrs[i]};
     if (c->report.has[m])
-        measure_page_curves(p, compared_info(m)->heading, "share of requests done within a time", curves,
-                            count);
+        measure_page_curves(p, compared_info(m)->heading, "share of requests done within a time",
+                            curves, count);
     for (size_t i = 0; i < count; i++)
         hdr_fini(&hdrs[i]);
     mem_free(hdrs);

@@ -18,11 +18,16 @@ struct model_column {
 };
 
 static const struct model_column model_columns[] = {
-    {"Success", CELL_SUCCESS, COMPARED_TOTAL},   {"Total p50", CELL_MEDIAN, COMPARED_TOTAL},
-    {"p95", CELL_P95, COMPARED_TOTAL},           {"p99", CELL_P99, COMPARED_TOTAL},
-    {"Per token", CELL_MEDIAN, COMPARED_PER_TOKEN}, {"TTFT p50", CELL_MEDIAN, COMPARED_TTFT},
-    {"TPOT p50", CELL_MEDIAN, COMPARED_TPOT},    {"Tokens/s", CELL_SPEED, COMPARED_TPOT},
-    {"Cost/1k", CELL_COST, COMPARED_COST},       {"Connect", CELL_COLD, COMPARED_TOTAL},
+    {"Success", CELL_SUCCESS, COMPARED_TOTAL},
+    {"Total p50", CELL_MEDIAN, COMPARED_TOTAL},
+    {"p95", CELL_P95, COMPARED_TOTAL},
+    {"p99", CELL_P99, COMPARED_TOTAL},
+    {"Per token", CELL_MEDIAN, COMPARED_PER_TOKEN},
+    {"TTFT p50", CELL_MEDIAN, COMPARED_TTFT},
+    {"TPOT p50", CELL_MEDIAN, COMPARED_TPOT},
+    {"Tokens/s", CELL_SPEED, COMPARED_TPOT},
+    {"Cost/1k", CELL_COST, COMPARED_COST},
+    {"Connect", CELL_COLD, COMPARED_TOTAL},
 };
 
 /* Columns that say nothing here are left out: percentiles that no sample carries, what has no values. */
@@ -48,7 +53,8 @@ struct shown {
     enum term_style style;
 };
 
-static struct shown shown_estimate(struct comparison *c, enum compared metric, const struct estimate *e)
+static struct shown shown_estimate(struct comparison *c, enum compared metric,
+                                   const struct estimate *e)
 {
     struct arena *a = &c->arena;
     if (e->refused)
@@ -67,7 +73,8 @@ static struct shown shown_rate(struct comparison *c, const struct estimate *e)
         return (struct shown){e->refused ? STR("n/a") : STR(NUM_UNKNOWN), STR_NONE, STYLE_DIM};
     struct str range = STR_NONE;
     if (isfinite(e->low) && isfinite(e->high))
-        range = arena_printf(a, "%s" NUM_UNKNOWN "%s", num_count(e->low).text, num_rate(e->high).text);
+        range =
+            arena_printf(a, "%s" NUM_UNKNOWN "%s", num_count(e->low).text, num_rate(e->high).text);
     return (struct shown){arena_str(a, str_from(num_rate(e->value).text)), range, STYLE_NONE};
 }
 
@@ -75,11 +82,10 @@ static struct shown shown_success(struct comparison *c, const struct compare_mod
 {
     struct arena *a = &c->arena;
     double share = f->requests ? (double)f->ok / (double)f->requests : NAN;
-    return (struct shown){
-        arena_str(a, str_from(num_pct(share).text)),
-        arena_printf(a, "%s" NUM_UNKNOWN "%s", num_pct(f->success.low).text,
-                     num_pct(f->success.high).text),
-        f->ok < f->requests ? STYLE_BAD : STYLE_NONE};
+    return (struct shown){arena_str(a, str_from(num_pct(share).text)),
+                          arena_printf(a, "%s" NUM_UNKNOWN "%s", num_pct(f->success.low).text,
+                                       num_pct(f->success.high).text),
+                          f->ok < f->requests ? STYLE_BAD : STYLE_NONE};
 }
 
 static struct shown shown_cell(struct comparison *c, const struct model_column *k, uint32_t m)
@@ -98,8 +104,8 @@ static struct shown shown_cell(struct comparison *c, const struct model_column *
         return shown_estimate(c, k->metric, &s->median);
     case CELL_COLD:
         return (struct shown){
-            arena_str(&c->arena, str_from(num_ms(r->facts[m].cold_connect_ms * 1000).text)), STR_NONE,
-            STYLE_NONE};
+            arena_str(&c->arena, str_from(num_ms(r->facts[m].cold_connect_ms * 1000).text)),
+            STR_NONE, STYLE_NONE};
     }
     return (struct shown){STR_NONE, STR_NONE, STYLE_NONE};
 }
@@ -113,8 +119,8 @@ static struct str below_name(struct comparison *c, uint32_t m)
         return provider;
     struct str tokens = f->tokens_least == f->tokens_most
                             ? arena_printf(&c->arena, "%lld tokens", (long long)f->tokens_most)
-                            : arena_printf(&c->arena, "%lld to %lld tokens", (long long)f->tokens_least,
-                                           (long long)f->tokens_most);
+                            : arena_printf(&c->arena, "%lld to %lld tokens",
+                                           (long long)f->tokens_least, (long long)f->tokens_most);
     return provider.n ? arena_printf(&c->arena, "%.*s, %.*s", STR_ARG(provider), STR_ARG(tokens))
                       : tokens;
 }
@@ -203,11 +209,11 @@ static void write_pair(struct comparison *c, struct table *t, enum compared m,
 void compare_write_pairs(struct comparison *c, enum table_format format, const struct term *term)
 {
     static const struct table_column columns[] = {
-        {"Pair", ALIGN_LEFT, NULL},       {"Metric", ALIGN_LEFT, NULL},
-        {"Verdict", ALIGN_LEFT, NULL},    {"Typical", ALIGN_RIGHT, NULL},
-        {"95 %", ALIGN_RIGHT, NULL},      {"Less in", ALIGN_RIGHT, NULL},
-        {"p", ALIGN_RIGHT, NULL},         {"Medians", ALIGN_RIGHT, NULL},
-        {"95 %", ALIGN_RIGHT, NULL},      {"p95s", ALIGN_RIGHT, NULL}};
+        {"Pair", ALIGN_LEFT, NULL},    {"Metric", ALIGN_LEFT, NULL},
+        {"Verdict", ALIGN_LEFT, NULL}, {"Typical", ALIGN_RIGHT, NULL},
+        {"95 %", ALIGN_RIGHT, NULL},   {"Less in", ALIGN_RIGHT, NULL},
+        {"p", ALIGN_RIGHT, NULL},      {"Medians", ALIGN_RIGHT, NULL},
+        {"95 %", ALIGN_RIGHT, NULL},   {"p95s", ALIGN_RIGHT, NULL}};
     bool one_pair = c->model_count == 2;
     struct table t;
     table_init(&t, columns + one_pair, COUNT(columns) - one_pair);
@@ -215,15 +221,17 @@ void compare_write_pairs(struct comparison *c, enum table_format format, const s
         table_title(&t, "\"%.*s\" against \"%.*s\", over %zu blocks", STR_ARG(c->models[0].name),
                     STR_ARG(c->models[1].name), c->report.blocks);
     else
-        table_title(&t, "The first of each pair against the second, over %zu blocks", c->report.blocks);
+        table_title(&t, "The first of each pair against the second, over %zu blocks",
+                    c->report.blocks);
     for (int i = 0; i < COMPARED_COUNT; i++) {
         const struct compare_result *r = &c->report.results[i];
         for (size_t p = 0; c->report.is_compared[i] && p < r->pair_count; p++)
             if (r->pair[p].blocks)
                 write_pair(c, &t, (enum compared)i, &r->pair[p]);
     }
-    table_note(&t, "Typical: Hodges-Lehmann, within blocks. Less in: share of blocks. p: signed "
-                   "ranks%s. Medians, p95s: of one against the other's.",
+    table_note(&t,
+               "Typical: Hodges-Lehmann, within blocks. Less in: share of blocks. p: signed "
+               "ranks%s. Medians, p95s: of one against the other's.",
                one_pair ? "" : ", after Holm");
     if (t.row_count)
         table_write(&t, format, term);
@@ -270,15 +278,16 @@ static void put_estimate(struct table *t, const struct estimate *e)
     put_raw(t, e->refused ? NAN : e->high);
 }
 
-static void put_against_first(struct comparison *c, struct table *t, enum compared metric, uint32_t m)
+static void put_against_first(struct comparison *c, struct table *t, enum compared metric,
+                              uint32_t m)
 {
     bool turned;
     const struct compare_pair *p = compare_pair_of(&c->report.results[metric], m, 0, &turned);
     if (m == 0 || !p || p->blocks == 0 || !c->report.is_compared[metric])
         return;
-    struct ratio r = turned ? (struct ratio){1 / p->typical.value, 1 / p->typical.high,
-                                             1 / p->typical.low}
-                            : p->typical;
+    struct ratio r =
+        turned ? (struct ratio){1 / p->typical.value, 1 / p->typical.high, 1 / p->typical.low}
+               : p->typical;
     enum verdict v = p->verdict;
     if (turned && v <= VERDICT_SLOWER)
         v = v == VERDICT_FASTER ? VERDICT_SLOWER : VERDICT_FASTER;
@@ -293,9 +302,9 @@ static void put_against_first(struct comparison *c, struct table *t, enum compar
 void compare_write_csv(struct comparison *c, FILE *out)
 {
     static const char *const names[] = {
-        "model",     "provider", "metric",   "unit",     "blocks",       "failures",   "median",
-        "median_low", "median_high", "p95",  "p95_low",  "p95_high",     "p99",        "p99_low",
-        "p99_high",  "against",  "ratio",    "ratio_low", "ratio_high",  "p_holm",     "verdict"};
+        "model",      "provider",    "metric", "unit",      "blocks",     "failures", "median",
+        "median_low", "median_high", "p95",    "p95_low",   "p95_high",   "p99",      "p99_low",
+        "p99_high",   "against",     "ratio",  "ratio_low", "ratio_high", "p_holm",   "verdict"};
     struct table_column columns[COUNT(names)];
     struct table t;
     struct term term = {.out = out, .utf8 = true};

@@ -171,14 +171,16 @@ static void say_nothing_shown(struct comparison *c, struct view v)
     const struct compared_info *info = compared_info(v.metric);
     if (p->blocks < COMPARE_BLOCKS_LEAST) {
         VERDICT(c, STYLE_WARN,
-                "No difference shown between \"%.*s\" and \"%.*s\" in %s: %zu blocks with a value of both "
+                "No difference shown between \"%.*s\" and \"%.*s\" in %s: %zu blocks with a value "
+                "of both "
                 "are too few for any verdict; %d are the least.",
                 STR_ARG(name_of(c, v.a)), STR_ARG(name_of(c, v.b)), info->noun, p->blocks,
                 COMPARE_BLOCKS_LEAST);
         return;
     }
     bool looks_so = v.typical.high < 1 || v.typical.low > 1;
-    struct str need = STR_NONE, why = arena_printf(&c->arena, "either may be the %s one", info->less);
+    struct str need = STR_NONE,
+               why = arena_printf(&c->arena, "either may be the %s one", info->less);
     if (looks_so)
         why = arena_printf(&c->arena,
                            "by itself this pair looks different, but one of %zu may look so by "
@@ -199,7 +201,8 @@ static void say_nothing_shown(struct comparison *c, struct view v)
             &c->arena, "the first one's is typically %s against the other's (95 %% interval %.*s)",
             compare_change(v.typical.value).text,
             STR_ARG(compare_change_range(&c->arena, v.typical.low, v.typical.high)));
-    VERDICT(c, STYLE_WARN, "No difference shown between \"%.*s\" and \"%.*s\" in %s: %.*s; %.*s.%.*s",
+    VERDICT(c, STYLE_WARN,
+            "No difference shown between \"%.*s\" and \"%.*s\" in %s: %.*s; %.*s.%.*s",
             STR_ARG(name_of(c, v.a)), STR_ARG(name_of(c, v.b)), info->noun, STR_ARG(much),
             STR_ARG(why), STR_ARG(need));
 }
@@ -238,8 +241,8 @@ static void say_others(struct comparison *c, uint32_t a, uint32_t b)
                             info->noun, STR_ARG(what));
     }
     if (text.n)
-        VERDICT(c, STYLE_NONE, "Otherwise, \"%.*s\" against \"%.*s\": %.*s.", STR_ARG(name_of(c, a)),
-                STR_ARG(name_of(c, b)), STR_ARG(text));
+        VERDICT(c, STYLE_NONE, "Otherwise, \"%.*s\" against \"%.*s\": %.*s.",
+                STR_ARG(name_of(c, a)), STR_ARG(name_of(c, b)), STR_ARG(text));
 }
 
 static void say_successes(struct comparison *c)
@@ -251,11 +254,13 @@ static void say_successes(struct comparison *c)
         if (!(s->p_holm < c->plan.alpha))
             continue;
         VERDICT(c, STYLE_BAD,
-                "\"%.*s\" fails more often than \"%.*s\": it alone in %zu of %zu blocks, the other alone "
+                "\"%.*s\" fails more often than \"%.*s\": it alone in %zu of %zu blocks, the other "
+                "alone "
                 "in %zu (p %s%s).",
                 STR_ARG(name_of(c, a_fails ? s->a : s->b)),
                 STR_ARG(name_of(c, a_fails ? s->b : s->a)), MAX(s->only_a, s->only_b), s->blocks,
-                MIN(s->only_a, s->only_b), s->p_holm < .0001 ? "" : "= ", compare_p(s->p_holm).text);
+                MIN(s->only_a, s->only_b), s->p_holm < .0001 ? "" : "= ",
+                compare_p(s->p_holm).text);
     }
 }
 
@@ -269,11 +274,12 @@ static void find_verdicts(struct comparison *c)
                 compared_info(r->primary)->noun);
     } else {
         if (r->models > 2 && result->nothing_shown)
-            VERDICT(c, STYLE_WARN,
-                    "No difference shown among the %zu models in %s (Friedman's test, p = %s): none "
-                    "of them is called %s.",
-                    r->models, compared_info(r->primary)->noun, compare_p(result->friedman.p).text,
-                    compared_info(r->primary)->less);
+            VERDICT(
+                c, STYLE_WARN,
+                "No difference shown among the %zu models in %s (Friedman's test, p = %s): none "
+                "of them is called %s.",
+                r->models, compared_info(r->primary)->noun, compare_p(result->friedman.p).text,
+                compared_info(r->primary)->less);
         for (uint32_t m = 0; m < r->models; m++) {
             if (m == best)
                 continue;
@@ -306,7 +312,8 @@ static void remark_end(struct comparison *c)
     case END_PRECISE:
         REMARK(c, STYLE_NONE,
                "Stopped early after %zu of %zu blocks by the rule declared with --stop-early: the "
-               "interval of each pair is no wider than the minimum effect to either side. Intervals and "
+               "interval of each pair is no wider than the minimum effect to either side. "
+               "Intervals and "
                "p are not adjusted for having looked several times.",
                done, asked);
         return;
@@ -319,14 +326,17 @@ static void remark_lengths(struct comparison *c)
     if (r->blocks_unequal == 0)
         return;
     if (r->primary == COMPARED_PER_TOKEN)
-        REMARK(c, STYLE_WARN,
-               "Answers differ in length in %zu of %zu blocks, so totals are not compared: time per "
-               "token is, over which longer answers spread their first token. Ask for answers of one length (--max-tokens) to compare totals.",
-               r->blocks_unequal, r->blocks);
+        REMARK(
+            c, STYLE_WARN,
+            "Answers differ in length in %zu of %zu blocks, so totals are not compared: time per "
+            "token is, over which longer answers spread their first token. Ask for answers of one "
+            "length (--max-tokens) to compare totals.",
+            r->blocks_unequal, r->blocks);
     else
-        REMARK(c, STYLE_NONE,
-               "In %zu of %zu blocks answers differ in length: totals are compared over the others.",
-               r->blocks_unequal, r->blocks);
+        REMARK(
+            c, STYLE_NONE,
+            "In %zu of %zu blocks answers differ in length: totals are compared over the others.",
+            r->blocks_unequal, r->blocks);
 }
 
 /* What is to be known of one model. */
@@ -374,20 +384,22 @@ static void remark_drift(struct comparison *c)
         double error = p->sigma * sqrt(8 / (double)p->blocks), moved = fabs(log(p->later));
         if (moved > 2.5 * error && moved > log1p(drift_worth_saying))
             REMARK(c, STYLE_WARN,
-                   "The difference between \"%.*s\" and \"%.*s\" itself changed (by %s from the first half "
+                   "The difference between \"%.*s\" and \"%.*s\" itself changed (by %s from the "
+                   "first half "
                    "to the second): the verdict is of this hour, not of any.",
                    STR_ARG(name_of(c, p->a)), STR_ARG(name_of(c, p->b)),
                    compare_change(p->later).text);
     }
     for (size_t i = 0; i < r->models && !c->run_options.duet; i++)
         if (fabs(log(r->position[i])) > log1p(place_worth_saying) && r->blocks >= 30)
-            REMARK(c, STYLE_NONE,
-                   "Who was asked %s in a block took %s against the usual: order matters here, and is "
-                   "balanced.",
-                   i == 0                 ? "first"
-                   : i + 1 == r->models ? "last"
-                                          : "in between",
-                   compare_change(r->position[i]).text);
+            REMARK(
+                c, STYLE_NONE,
+                "Who was asked %s in a block took %s against the usual: order matters here, and is "
+                "balanced.",
+                i == 0               ? "first"
+                : i + 1 == r->models ? "last"
+                                     : "in between",
+                compare_change(r->position[i]).text);
 }
 
 static void remark_run(struct comparison *c)
@@ -399,15 +411,18 @@ static void remark_run(struct comparison *c)
     else if (run->stamped_reads < run->reads)
         stamps = arena_printf(&c->arena, "by the kernel in %s of reads",
                               num_pct((double)run->stamped_reads / (double)run->reads).text);
-    REMARK(c, STYLE_DIM, "Arrivals are stamped %.*s; reading them lagged behind by %s on average, %s at most.",
-           STR_ARG(stamps),
-           num_ms(run->stamped_reads ? run->lag_sum_ns / (double)run->stamped_reads / 1000 : NAN).text,
-           num_ms(run->stamped_reads ? (double)run->lag_max_ns / 1000 : NAN).text);
+    REMARK(
+        c, STYLE_DIM,
+        "Arrivals are stamped %.*s; reading them lagged behind by %s on average, %s at most.",
+        STR_ARG(stamps),
+        num_ms(run->stamped_reads ? run->lag_sum_ns / (double)run->stamped_reads / 1000 : NAN).text,
+        num_ms(run->stamped_reads ? (double)run->lag_max_ns / 1000 : NAN).text);
     REMARK(c, STYLE_DIM,
            "%s requests in %s, %s spent%s. Seed %llu gives the same order, prompts and intervals "
            "(--seed %llu).",
            num_count((double)run->requests).text, num_ms((double)run->elapsed_ns / 1000).text,
-           num_usd(run->spent_usd).text, run->unpriced ? ", not counting what has no known price" : "",
+           num_usd(run->spent_usd).text,
+           run->unpriced ? ", not counting what has no known price" : "",
            (unsigned long long)c->run_options.seed, (unsigned long long)c->run_options.seed);
 }
 

@@ -65,10 +65,11 @@ static size_t rank_of(double quantile, size_t n)
     return rank < 1 ? 1 : MIN((size_t)rank, n);
 }
 
-void bootstrap_ratios(const double *a, const double *b, size_t blocks, const double *quantiles,
-                      size_t quantile_count, size_t resamples, double confidence, uint64_t seed,
-                      struct ratio *out)
+void bootstrap_ratios(const struct bootstrap *how, const double *a, const double *b, size_t blocks,
+                      const double *quantiles, size_t quantile_count, struct ratio *out)
 {
+    size_t resamples = how->resamples;
+    double tail = (1 - how->confidence) / 2;
     ENSURE(quantile_count <= BOOTSTRAP_QUANTILES_MAX);
     for (size_t q = 0; q < quantile_count; q++)
         out[q] = (struct ratio){NAN, NAN, NAN};
@@ -78,7 +79,7 @@ void bootstrap_ratios(const double *a, const double *b, size_t blocks, const dou
     uint16_t *counts = mem_alloc(blocks * sizeof *counts);
     double *ratios = mem_alloc(quantile_count * resamples * sizeof *ratios);
     struct rng rng;
-    rng_seed(&rng, seed);
+    rng_seed(&rng, how->seed);
     for (size_t i = 0; i < resamples; i++) {
         draw_counts(&rng, counts, blocks);
         for (size_t q = 0; q < quantile_count; q++) {
@@ -92,8 +93,8 @@ void bootstrap_ratios(const double *a, const double *b, size_t blocks, const dou
         sort_doubles(ratios + q * resamples, resamples);
         double of_all_a = a[of_a.blocks[at]], of_all_b = b[of_b.blocks[at]];
         out[q].value = isinf(of_all_a) && isinf(of_all_b) ? NAN : ratio_of(of_all_a, of_all_b);
-        out[q].low = sorted_quantile(ratios + q * resamples, resamples, (1 - confidence) / 2);
-        out[q].high = sorted_quantile(ratios + q * resamples, resamples, (1 + confidence) / 2);
+        out[q].low = sorted_quantile(ratios + q * resamples, resamples, tail);
+        out[q].high = sorted_quantile(ratios + q * resamples, resamples, 1 - tail);
     }
     mem_free(of_a.blocks);
     mem_free(of_b.blocks);

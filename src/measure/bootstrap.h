@@ -13,7 +13,12 @@ struct ratio {
     double low, high; /* percentile interval */
 };
 
-/* a[block] and b[block], 0 or more, infinite for a failure, no NaN. Nearest rank. out[q] for quantiles[q]; equal seeds, equal intervals. */
-void bootstrap_ratios(const double *a, const double *b, size_t blocks, const double *quantiles,
-                      size_t quantile_count, size_t resamples, double confidence, uint64_t seed,
-                      struct ratio *out);
+struct bootstrap {
+    size_t resamples;
+    double confidence; /* 0.95 */
+    uint64_t seed;     /* not 0; equal seeds, equal intervals */
+};
+
+/* a[block] and b[block], 0 or more, infinite for a failure, no NaN. Nearest rank. out[q] for quantiles[q]. */
+void bootstrap_ratios(const struct bootstrap *how, const double *a, const double *b, size_t blocks,
+                      const double *quantiles, size_t quantile_count, struct ratio *out);

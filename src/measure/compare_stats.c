@@ -157,8 +157,8 @@ static void bootstrap_pair(const struct columns *c, const struct compare_plan *p
         count++;
     for (size_t q = 0; q < COUNT(into); q++)
         *into[q] = (struct ratio){NAN, NAN, NAN};
-    bootstrap_ratios(c->a, c->b, c->n, quantiles, count, plan->resamples, confidence, plan->seed,
-                     ratios);
+    bootstrap_ratios(&(struct bootstrap){plan->resamples, confidence, plan->seed}, c->a, c->b, c->n,
+                     quantiles, count, ratios);
     for (size_t q = 0; q < count; q++)
         *into[q] = ratios[q];
 }

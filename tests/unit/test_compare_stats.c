@@ -284,14 +284,14 @@ static void bootstrap_is_seeded_and_covers(void **state)
             a[i] = 1 + 8 * rng_unit(&r);
             b[i] = 1 + 8 * rng_unit(&r);
         }
-        bootstrap_ratios(a, b, N, quantiles, 2, 400, .95, 9, one);
+        bootstrap_ratios(&(struct bootstrap){400, .95, 9}, a, b, N, quantiles, 2, one);
         covered += one[0].low <= 1 && one[0].high >= 1;
         assert_true(one[0].low <= one[0].value && one[0].value <= one[0].high);
     }
     near((double)covered / RUNS, .95,
          .04); /* 3.7 sigma; percentile intervals of medians are a little wide */
-    bootstrap_ratios(a, b, N, quantiles, 2, 400, .95, 9, again);
-    bootstrap_ratios(a, b, N, quantiles, 2, 400, .95, 10, other);
+    bootstrap_ratios(&(struct bootstrap){400, .95, 9}, a, b, N, quantiles, 2, again);
+    bootstrap_ratios(&(struct bootstrap){400, .95, 10}, a, b, N, quantiles, 2, other);
     near(again[0].low, one[0].low, 0);
     near(again[1].high, one[1].high, 0);
     assert_true(other[0].low < one[0].low || other[0].low > one[0].low ||
@@ -308,7 +308,7 @@ static void bootstrap_takes_whole_blocks(void **state)
         b[i] = exp(i * 37 % 101 / 20.);
         a[i] = 2 * b[i]; /* the spread between blocks is great, within them there is none */
     }
-    bootstrap_ratios(a, b, 101, quantiles, 2, 1000, .95, 3, ratios);
+    bootstrap_ratios(&(struct bootstrap){1000, .95, 3}, a, b, 101, quantiles, 2, ratios);
     for (int q = 0; q < 2; q++) {
         near(ratios[q].value, 2, 1e-12);
         near(ratios[q].low, 2, 1e-12);
@@ -316,7 +316,7 @@ static void bootstrap_takes_whole_blocks(void **state)
     }
     for (int i = 0; i < 101; i++)
         a[i] = i % 4 ? INFINITY : a[i]; /* three of four fail */
-    bootstrap_ratios(a, b, 101, quantiles, 1, 1000, .95, 3, ratios);
+    bootstrap_ratios(&(struct bootstrap){1000, .95, 3}, a, b, 101, quantiles, 1, ratios);
     assert_true(isinf(ratios[0].value) && isinf(ratios[0].low) && isinf(ratios[0].high));
 }
 
