@@ -16,6 +16,7 @@ const struct command *const commands[] = {&cmd_serve,
                                           &cmd_test,
                                           &cmd_profile_latency,
                                           &cmd_profile_throughput,
+                                          &cmd_compare,
                                           &cmd_load_merge,
                                           &cmd_load,
                                           &cmd_check_config,
@@ -29,7 +30,8 @@ const struct tool tools[] = {{"tail-requests", &cmd_tail},
                              {"analyze-logs", &cmd_analyze},
                              {"test-request", &cmd_test},
                              {"profile-latency", &cmd_profile_latency},
-                             {"profile-throughput", &cmd_profile_throughput}};
+                             {"profile-throughput", &cmd_profile_throughput},
+                             {"compare-providers", &cmd_compare}};
 const size_t tool_count = COUNT(tools);
 
 static const struct option_row *no_options(size_t *count)
