@@ -56,7 +56,7 @@ bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; resu
 	python3 bench/features.py --write
 	python3 bench/measuring.py --write
 
-interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
+interop: test-deps release ## against real LiteLLM, llama-cpp-python, Locust, and k6 where there is one
 	scripts/dev/interop
 
 lint: lint-deps ## format, clang-tidy, layers, style, warnings of gcc and clang, docs drift, shell
