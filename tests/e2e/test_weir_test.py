@@ -138,7 +138,7 @@ def test_over_tls(weir, mock, certificates):
     ("hang-head", ("--timeout", "0.4"), "timeout", "no complete answer within 400 ms"),
     ("stall-after=2", ("--timeout", "0.4"), "timeout", "no complete answer within 400 ms"),
     ("close-before-head", (), "send", "closed"),
-    ("garbage", (), "send", "closed without an answer"),
+    ("garbage", (), "truncated", "closed without an answer"),
 ])
 def test_what_failed_is_said(fault, words, outcome, why):
     with Mock("--fault", fault) as m:
