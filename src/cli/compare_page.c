@@ -181,7 +181,7 @@ static void write_sentences(struct measure_page *p, const struct sentence *s, si
 
 static void write_body(struct measure_page *p, void *arg)
 {
-    static const enum compared timed[] = {COMPARED_TOTAL, COMPARED_TTFT};
+    static const enum compared timed[] = {COMPARED_E2E, COMPARED_TTFT};
     struct comparison *c = arg;
     int64_t until_us = c->run.started_real_us + (int64_t)(c->run.elapsed_ns / 1000);
     measure_page_range(p, c->run.started_real_us, until_us, c->target->url,
