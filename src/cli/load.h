@@ -142,8 +142,9 @@ void load_write_csv(const struct load_result *r, FILE *out);
 void load_write_json(const struct load_result *r, FILE *out);
 void load_write_junit(const struct load_result *r, FILE *out);
 MUST_USE bool load_write_page(const struct load_result *r, const char *path, struct err *e);
-/* Is the file one that can be written: an extension that is known? Before anything is measured. */
-MUST_USE bool load_export_known(const char *path, struct err *e);
+/* Before anything is measured: have all of --export an extension that is known, and can all files be written? False with a sentence and the
+ * exit status. */
+MUST_USE bool load_exports_possible(const struct load_options *o, int *status, struct err *e);
 MUST_USE bool load_export(const struct load_result *r, const char *path, struct err *e);
 /* By --format, on standard output. */
 extern const char *const load_formats[];

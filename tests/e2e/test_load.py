@@ -212,6 +212,14 @@ def test_mistakes_on_the_command_line(load, words, says):
     assert says in done.stderr and done.json is None, done.stderr
 
 
+def test_where_nothing_can_be_written_nothing_is_measured(load, mock, tmp_path):
+    before = provider_count(mock)
+    for words in (["--html", "nowhere/x.html"], ["--junit", str(tmp_path)], ["--log", "nowhere/x.log"]):
+        done = load("-n", 5, "--model", "m", *words, status=3)
+        assert words[0] in done.stderr and words[1] in done.stderr
+    assert provider_count(mock) == before
+
+
 # ---- judging ----
 
 def test_a_failed_threshold_is_named_and_one_without_samples_fails_too(load, tmp_path):
