@@ -144,8 +144,14 @@ static void write_course(struct measure_page *p, const struct comparison *c, enu
             .name = arena_str(&p->arena, c->models[i].name).p, .values = ys, .color = (int)i + 1};
     }
     if (c->report.has[m])
-        measure_page_lines(p, compared_info(m)->heading, "by block; gaps are failures", xs, blocks,
-                           num_count, series, count, show_us, NULL, 0);
+        measure_page_lines(p, &(struct measure_page_chart){.title = compared_info(m)->heading,
+                                                           .remark = "by block; gaps are failures",
+                                                           .xs = xs,
+                                                           .x_count = blocks,
+                                                           .series = series,
+                                                           .series_count = count,
+                                                           .show_x = num_count,
+                                                           .show_y = show_us});
 }
 
 static void write_spread(struct measure_page *p, const struct comparison *c, enum compared m)
