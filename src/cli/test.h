@@ -92,8 +92,8 @@ extern volatile sig_atomic_t test_stop;
 
 /* One stretch of a request's time. They follow one another without a hole, so that their sum is the whole: from start to end. */
 struct test_phase {
-    const char *key, *name; /* "wait_upstream", "upstream, to its first event" */
-    const char *whose;      /* "client", "network", "gateway", "upstream", "server" */
+    const char *key, *name; /* "wait_upstream", "upstream to first event" */
+    const char *whose;      /* "client", "network", "gateway", "upstream", "server", "unknown" */
     uint64_t
         begins_ns; /* after the start; where in the wait the network's part lies is not known: it is put last */
     int64_t took_ns; /* below 0 for "network and client" alone: see test_phases */

@@ -95,22 +95,21 @@ static void divide_wait(const struct test_result *r, struct divider *d)
     ask_gateway(r, p);
     ask_upstream(r, p);
     if (p->upstream_ns < 0) {
-        add(p, "wait", "wait for the first byte", "server, network", at_ns, p->wait_ns);
+        add(p, "wait", "wait for the first byte", "unknown", at_ns, p->wait_ns);
         return;
     }
     p->rest_ns = p->wait_ns - p->before_ns - p->upstream_ns - p->after_ns;
     bool asked = p->upstream_ns > 0; /* not by the gateway's cache */
-    const char *upstream =
-        r->stream ? "upstream, to its first event" : "upstream, to its last byte";
+    const char *upstream = r->stream ? "upstream to first event" : "upstream to its end";
     if (p->before_ns)
-        add(p, "gateway_before", asked ? "gateway, before the upstream" : "gateway", "gateway",
-            at_ns, p->before_ns);
+        add(p, "gateway_before", asked ? "gateway before upstream" : "gateway", "gateway", at_ns,
+            p->before_ns);
     at_ns += (uint64_t)p->before_ns;
     if (asked)
         add(p, "upstream", upstream, "upstream", at_ns, p->upstream_ns);
     at_ns += (uint64_t)p->upstream_ns;
     if (p->after_ns)
-        add(p, "gateway_after", "gateway, behind the upstream", "gateway", at_ns, p->after_ns);
+        add(p, "gateway_after", "gateway after upstream", "gateway", at_ns, p->after_ns);
     at_ns += (uint64_t)p->after_ns;
     add(p, "network_and_client", "network and client", "network", at_ns, p->rest_ns);
 }
@@ -126,7 +125,7 @@ static void divide_stream(const struct sample *s, struct divider *d)
     until(d, s->first_token_ns, "first_token", thinks ? "first reasoning token" : "first token",
           whose);
     if (thinks)
-        until(d, s->first_content_ns, "reasoning", "reasoning, to the first other token", whose);
+        until(d, s->first_content_ns, "reasoning", "reasoning", whose);
     until(d, s->last_token_ns, "tokens", "tokens", whose);
     until(d, s->usage_ns, "usage", "finish_reason and usage", whose);
     until(d, s->done_ns, "done", "[DONE]", whose);
@@ -144,7 +143,7 @@ void test_phases(const struct test_result *r, struct test_phases *out)
                                 .processing_ns = -1};
     until(&d, s->resolved_ns, "dns", "name looked up", "network");
     until(&d, s->connected_ns, "tcp", "TCP connected", "network");
-    until(&d, s->secured_ns, "tls", "TLS ready", "network, server");
+    until(&d, s->secured_ns, "tls", "TLS ready", "network");
     until(&d, s->sent_ns, "send", "request sent", "client");
     if (s->first_byte_ns)
         divide_wait(r, &d);
@@ -152,6 +151,6 @@ void test_phases(const struct test_result *r, struct test_phases *out)
         divide_stream(s, &d);
     until(&d, s->end_ns, r->stream ? "end" : "receive",
           r->stream || !s->head_ns ? "end" : "rest of the answer",
-          s->head_ns ? "server" : "server, network");
+          s->head_ns ? "server" : "unknown");
     out->total_ns = (int64_t)(d.at_ns - d.start_ns);
 }

@@ -8,8 +8,10 @@
 #include "cli/table.h"
 #include "cli/test.h"
 
-#define BAR_COLUMNS   30
-#define SPARK_COLUMNS 60
+#define BAR_COLUMNS_MIN 10
+#define BAR_COLUMNS_MAX 40
+#define OTHER_COLUMNS   67 /* of the phases' table, but for its bars */
+#define SPARK_COLUMNS   60
 
 static double us(int64_t ns)
 {
@@ -127,19 +129,26 @@ static void show_answer(const struct test_result *r, const struct term *term)
 
 /* ---- where the time went ---- */
 
+/* How wide the bars are; 0: none, the output is no terminal or a narrow one. */
+static int bar_columns(const struct term *term)
+{
+    int room = MIN(term->columns - OTHER_COLUMNS, BAR_COLUMNS_MAX);
+    return room < BAR_COLUMNS_MIN ? 0 : room;
+}
+
 static void put_bar(const struct term *term, const struct test_phase *p, int64_t total_ns,
-                    char *out, size_t out_bytes)
+                    int columns, char *out, size_t out_bytes)
 {
     double whole = total_ns > 0 ? (double)total_ns : 1;
-    int blanks = (int)((double)p->begins_ns / whole * BAR_COLUMNS);
-    blanks = MIN(blanks, BAR_COLUMNS - 1);
+    int blanks = (int)((double)p->begins_ns / whole * columns);
+    blanks = MIN(blanks, columns - 1);
     memset(out, ' ', (size_t)blanks);
-    graph_bar(term->utf8, BAR_COLUMNS - blanks,
-              (double)p->took_ns / whole * BAR_COLUMNS / (BAR_COLUMNS - blanks), out + blanks,
+    graph_bar(term->utf8, columns - blanks,
+              (double)p->took_ns / whole * columns / (columns - blanks), out + blanks,
               out_bytes - (size_t)blanks);
 }
 
-/* "12.3 + 4.5 ms", for the line that proves the sum. */
+/* The wait, as a sum. */
 static void prove_wait(const struct test_phases *p, struct sentences *said)
 {
     if (p->upstream_ns < 0) {
@@ -175,10 +184,10 @@ static void show_phases(const struct test_result *r, const struct term *term)
     struct test_phases p;
     struct table t;
     struct sentences said;
-    char bar[GRAPH_BYTES(BAR_COLUMNS) + BAR_COLUMNS];
-    bool graph = term->columns > 0; /* a terminal */
+    char bar[GRAPH_BYTES(BAR_COLUMNS_MAX)];
+    int graph = bar_columns(term);
     test_phases(r, &p);
-    table_init(&t, columns, COUNT(columns) - !graph);
+    table_init(&t, columns, COUNT(columns) - (graph == 0));
     table_title(&t, "Where the time went");
     for (size_t i = 0; i < p.count; i++) {
         const struct test_phase *one = &p.list[i];
@@ -189,12 +198,13 @@ static void show_phases(const struct test_result *r, const struct term *term)
         table_text(&t, STYLE_NONE, str_from(span(one->took_ns).text));
         table_printf(&t, STYLE_DIM, "%.1f %%",
                      p.total_ns ? 100 * (double)one->took_ns / (double)p.total_ns : 0);
-        put_bar(term, one, p.total_ns, bar, sizeof bar);
-        if (graph)
-            table_text(&t, STYLE_ACCENT, str_from(bar));
+        if (!graph)
+            continue;
+        put_bar(term, one, p.total_ns, graph, bar, sizeof bar);
+        table_text(&t, STYLE_ACCENT, str_from(bar));
     }
     table_row(&t);
-    table_text(&t, STYLE_TITLE, STR("sum of all: the whole request"));
+    table_text(&t, STYLE_TITLE, STR("sum: the whole request"));
     table_text(&t, STYLE_NONE, STR(""));
     table_text(&t, STYLE_NONE, STR(""));
     table_text(&t, STYLE_TITLE, str_from(span(p.total_ns).text));
