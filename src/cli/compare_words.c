@@ -401,6 +401,20 @@ static void remark_drift(struct comparison *c)
                 compare_change(r->position[i]).text);
 }
 
+/* "E2E: last token's arrival - first byte sent; TTFT: ..." */
+static void remark_definitions(struct comparison *c)
+{
+    struct str text = STR_NONE;
+    for (int m = 0; m < COMPARED_COUNT; m++)
+        if (c->report.has[m] && (m != COMPARED_PER_TOKEN || c->report.is_compared[m]))
+            text = arena_printf(&c->arena, "%.*s%s: %s. ", STR_ARG(text),
+                                compared_info((enum compared)m)->heading,
+                                compared_info((enum compared)m)->formula);
+    REMARK(c, STYLE_DIM,
+           "%.*sPercentiles are nearest rank; a failure is infinitely slow (docs/compare.md).",
+           STR_ARG(text));
+}
+
 static void remark_run(struct comparison *c)
 {
     const struct compare_run *run = &c->run;
@@ -441,4 +455,5 @@ void compare_find_words(struct comparison *c)
     remark_lengths(c);
     remark_drift(c);
     remark_run(c);
+    remark_definitions(c);
 }
