@@ -126,8 +126,10 @@ static double trial_us(const struct compare_trial *t, enum compared m)
 static void write_course(struct measure_page *p, const struct comparison *c, enum compared m)
 {
     struct plot_series series[SERIES_MAX];
-    size_t blocks = c->run_options.blocks[PHASE_MEASURED],
-           count = MIN(c->model_count, (size_t)SERIES_MAX);
+    size_t blocks = 0, count = MIN(c->model_count, (size_t)SERIES_MAX); /* as far as the run came */
+    for (size_t t = 0; t < c->run.trial_count; t++)
+        if (c->run.trials[t].phase == PHASE_MEASURED)
+            blocks = MAX(blocks, (size_t)c->run.trials[t].block + 1);
     double *xs = arena_alloc(&p->arena, MAX(blocks, (size_t)1) * sizeof *xs);
     for (size_t b = 0; b < blocks; b++)
         xs[b] = (double)b + 1;
