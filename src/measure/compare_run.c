@@ -276,6 +276,13 @@ static void trial_ended(struct slot *s)
 
 /* ---- the run ---- */
 
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
+
 static void driver_init(struct driver *d, struct compare_run *r)
 {
     const struct compare_run_options *o = r->options;
@@ -390,7 +397,7 @@ void compare_run(struct compare_run *r, const struct compare_run_options *o)
     *r = (struct compare_run){.options = o, .started_real_us = clock_real_us()};
     ENSURE(o->model_count >= 1 && o->model_count <= COMPARE_MODELS_MAX && o->lanes >= 1 &&
            o->seed != 0);
-    uint64_t began_ns = clock_mono_ns();
+    uint64_t began_ns = clock_mono_ns(), cpu_began_ns = thread_cpu_ns();
     driver_init(&d, r);
     lanes_init(&d);
     for (;;) {
@@ -407,6 +414,7 @@ void compare_run(struct compare_run *r, const struct compare_run_options *o)
     }
     driver_fini(&d);
     r->elapsed_ns = clock_mono_ns() - began_ns;
+    r->cpu_ns = thread_cpu_ns() - cpu_began_ns;
 }
 
 void compare_run_fini(struct compare_run *r)
