@@ -160,7 +160,7 @@ static void begin_sample(struct sample *out, struct engine_thread *t, const stru
         .server_overhead_us = -1,
     };
     write_id(e, out->number, out->request_id);
-    if (a->stage != t->counters.stage || (!warm_up && !t->measuring))
+    if (a->stage != t->counters.stage || (!warm_up && !t->measured_from_ns))
         engine_thread_note_stage(t, a->stage, warm_up);
 }
 
