@@ -134,33 +134,34 @@ static void write_request(struct slot *s, const struct arrival *a)
     s->request = (struct iovec){at, (size_t)(body + n - at)};
 }
 
+_Static_assert(offsetof(struct sample, error) + SAMPLE_ERROR_BYTES + 8 > sizeof(struct sample),
+               "begin_sample clears what is before the strings");
+
 static void begin_sample(struct sample *out, struct engine_thread *t, const struct arrival *a,
                          uint64_t due_ns)
 {
     const struct engine *e = t->engine;
     const struct arrivals_plan *plan = e->o.plan;
     bool warm_up = plan->stage_count && plan->stages[a->stage].warm_up;
-    *out = (struct sample){
-        .number = e->o.first_number + a->number,
-        .tag = a->tag,
-        .stage = a->stage,
-        .model = a->model,
-        .prompt = a->prompt,
-        .thread = (uint16_t)t->index,
-        .stream = prompts_stream(e->o.prompts),
-        .warm_up = warm_up,
-        .due_ns = due_ns,
-        .prompt_tokens = -1,
-        .completion_tokens = -1,
-        .cached_tokens = -1,
-        .reasoning_tokens = -1,
-        .cost_usd = -1,
-        .server_queue_us = -1,
-        .server_upstream_us = -1,
-        .server_overhead_us = -1,
-    };
+    /* Behind these members stand strings alone: of those the first byte will do. */
+    memset(out, 0, offsetof(struct sample, request_id));
+    out->deployment[0] = out->finish_reason[0] = out->error[0] = '\0';
+    out->number = e->o.first_number + a->number;
+    out->tag = a->tag;
+    out->stage = a->stage;
+    out->model = a->model;
+    out->prompt = a->prompt;
+    out->thread = (uint16_t)t->index;
+    out->stream = prompts_stream(e->o.prompts);
+    out->warm_up = warm_up;
+    out->due_ns = due_ns;
+    out->prompt_tokens = out->completion_tokens = -1;
+    out->cached_tokens = out->reasoning_tokens = -1;
+    out->server_queue_us = out->server_upstream_us = out->server_overhead_us = -1;
+    out->cost_usd = -1;
     write_id(e, out->number, out->request_id);
-    if (a->stage != t->counters.stage || (!warm_up && !t->measuring))
+    out->request_id[ENGINE_ID_BYTES] = '\0';
+    if (a->stage != t->counters.stage || (!warm_up && !t->measured_from_ns))
         engine_thread_note_stage(t, a->stage, warm_up);
 }
 
