@@ -50,8 +50,9 @@ struct load_plan {
     struct measure_target *target;
     struct prompts *prompts;
     enum prompt_api api;
-    bool open_loop; /* in one measured stage at least */
-    bool all_open;  /* in all of them */
+    uint64_t prompts_hash; /* of what is asked, but for what chance decides */
+    bool open_loop;        /* in one measured stage at least */
+    bool all_open;         /* in all of them */
     bool spin;
 };
 /* False with sentences on stderr and *status. Always load_plan_fini. */

@@ -3,6 +3,7 @@
  * An option that shapes the load (--concurrency, --rate, --stages, --replay, --duration, --requests) puts away all stages of the file, and
  * makes its own: a ramp, a warm-up, and the load itself. */
 #include <math.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
@@ -248,6 +249,21 @@ static struct measure_options shared_of(const struct load_plan *p, const struct 
     return m;
 }
 
+/* Equal for equal questions: not the seed, which machines of one test have each of their own. */
+static uint64_t hash_of_prompts(const struct measure_options *m)
+{
+    struct buf b;
+    buf_init(&b, 0, NULL);
+    ENSURE(buf_printf(&b, "%s\n%s\n%s\n%s\n%lld %lld %.9g %d %d %d", m->prompt ? m->prompt : "",
+                      m->prompt_file ? m->prompt_file : "", m->body_file ? m->body_file : "",
+                      m->metadata ? m->metadata : "", (long long)m->prompt_tokens,
+                      (long long)m->max_tokens, isnan(m->temperature) ? -1 : m->temperature,
+                      m->no_stream, m->no_nonce, m->api));
+    uint64_t hash = str_hash(buf_str(&b));
+    buf_fini(&b);
+    return hash;
+}
+
 static void choose_seed(struct scenario *s, const struct load_options *o)
 {
     struct rng r;
@@ -361,11 +377,13 @@ bool load_plan_make(struct load_plan *p, const struct load_options *o, const cha
     if (!read_file(p, file, status))
         return false;
     if (!take_mix(p, o, &e) || !make_load(p, o, &e) || !take_rest(p, o, &e)) {
-        *status = e.file[0] ? measure_options_fail("load", &e, EXIT_UNREACHABLE) : usage(&e);
+        bool unread = s->replay_file && access(s->replay_file, R_OK) != 0;
+        *status = measure_options_fail("load", &e, unread ? EXIT_UNREACHABLE : EXIT_USAGE);
         return false;
     }
     struct measure_options shared = shared_of(p, o);
     p->api = (enum prompt_api)shared.api;
+    p->prompts_hash = hash_of_prompts(&shared);
     p->prompts = measure_options_prompts("load", &shared, status);
     p->target = p->prompts ? measure_options_target("load", &shared, status) : NULL;
     if (!p->target || !find_model(p, status))
