@@ -17,7 +17,8 @@ struct engine_options {
     const struct arrivals_plan *plan;
     unsigned threads; /* 0: 1 */
     uint32_t
-        connections_max; /* in flight at most, all threads; 0: 65536. Open loop: what is due beyond that waits for a slot and is late */
+        connections_max; /* in flight at most, all threads; 0: 20,000, or fewer where the limit of open files is lower. Open loop: what is
+                            due beyond that waits for a slot and is late */
     bool fresh_connections; /* a new one for each request */
     bool user_stamps;       /* do not ask the kernel for receive times */
     bool spin;              /* before a due time: precise, and one busy core a thread */
