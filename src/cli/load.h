@@ -29,7 +29,7 @@ struct load_options {
     struct measure_options shared;
     const char *model, *mix;
     int64_t concurrency, requests, burst;
-    double rate, gamma, speed; /* NaN or 0: not given */
+    double rate, gamma, speed; /* NaN: not given */
     bool poisson;
     const char *duration, *ramp, *warmup, *stages, *replay;
     int64_t threads, connections; /* 0: not given */

@@ -47,6 +47,19 @@ static bool is_shaped(const struct load_options *o)
            o->replay;
 }
 
+/* An option that is given as 0 is no option that was not given. */
+static bool check_zeros(const struct load_options *o, struct err *e)
+{
+    const struct {
+        const char *name;
+        double value;
+    } positive[] = {{"--rate", o->rate}, {"--gamma", o->gamma}, {"--speed", o->speed}};
+    for (size_t i = 0; i < COUNT(positive); i++)
+        if (positive[i].value <= 0)
+            return err_set(e, "%s: expected a number above 0", positive[i].name);
+    return true;
+}
+
 static bool check_shape(const struct load_options *o, struct err *e)
 {
     const char *levels = o->concurrency ? "--concurrency" : o->rate > 0 ? "--rate" : NULL;
@@ -199,7 +212,7 @@ static bool make_replay(struct load_plan *p, const struct load_options *o, struc
 static bool make_load(struct load_plan *p, const struct load_options *o, struct err *e)
 {
     struct scenario *s = &p->scenario;
-    if (!check_shape(o, e))
+    if (!check_zeros(o, e) || !check_shape(o, e))
         return false;
     if (o->replay || (s->replay_file && !is_shaped(o)))
         return make_replay(p, o, e);
