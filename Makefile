@@ -18,8 +18,8 @@ run: deps release ## install what is missing, build, start the gateway on port 4
 build: | build-dir ## debug build in build/dev
 	@$(call CMAKE_BUILD,dev)
 
-release: | build-dir ## optimised build in build/release
-	@$(call CMAKE_BUILD,release)
+release: | build-dir ## the optimised program in build/release; units are built by the other presets
+	@$(call CMAKE_BUILD,release) --target weir
 
 test: test-deps build release ## everything: units and corpora plain, under ASan+UBSan and TSan; end to end
 	@scripts/dev/run-ctest dev
