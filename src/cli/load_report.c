@@ -262,7 +262,7 @@ int load_verdict(const struct load_result *r)
             status = say(r, EXIT_PROBLEM, "threshold failed: %s: %s", r->limits.all[i].text,
                          r->limits.all[i].why);
     if (r->aborted_by)
-        status = EXIT_PROBLEM;
+        status = say(r, EXIT_PROBLEM, "ended early by the threshold %s", r->aborted_by->text);
     if (r->validity.client_limited)
         status = say(r, EXIT_PROBLEM, "%s", r->validity.summary);
     if (was_unreachable(g))
