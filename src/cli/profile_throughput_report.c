@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli/graph.h"
+#include "cli/measure_export.h"
 #include "cli/num_signed.h"
 #include "cli/profile_throughput.h"
 #include "cli/sentences.h"
@@ -76,7 +77,7 @@ static size_t neighbour(const struct throughput_profile *p, size_t at, double fa
     for (size_t i = 0; i < p->level_count; i++) {
         double d = fabs(log(p->levels[i].load / (p->levels[at].load * factor)));
         if ((factor > 1 ? i > at : i < at) && isfinite(requests_of(&p->levels[i])) &&
-            d < distance) {
+            !p->levels[i].run.validity.client_limited && d < distance) {
             distance = d;
             best = i;
         }
@@ -115,7 +116,9 @@ static void say_knee(const struct throughput_profile *p, struct sentences *s)
                   measured_show(MEASURED_RESPONSE, mean_response_ns(l)).text);
     say_step(p, s, neighbour(p, k->at, 0.5), k->at);
     say_step(p, s, k->at, neighbour(p, k->at, 2));
-    if (k->kind == KNEE_NOT_REACHED)
+    if (k->kind == KNEE_NOT_REACHED && throughput_client_limited(p))
+        sentences_add(s, "What comes beyond that is not known: there the client was the limit.");
+    else if (k->kind == KNEE_NOT_REACHED)
         sentences_add(s, "Go on with --max-concurrency %.0f.", l->load * 4);
     else if (requests_of(peak) > requests_of(l) * PEAK_WORTH_TELLING)
         sentences_add(s, "The most it answered was %s requests a second, at %s users.",
@@ -164,6 +167,9 @@ static void say_limits(const struct throughput_profile *p, struct sentences *s)
             sentences_add(s, "At %s%s %s of the requests failed: %s", show_load(p, l->load).text,
                           p->open_loop ? "" : " users", num_pct(failed_share(l)).text,
                           l->run.results->failure_count ? l->run.results->failures[0].error : "");
+        else if (l->attempts > 1)
+            sentences_add(s, "%s%s were measured %u times: before, the client was the limit.",
+                          show_load(p, l->load).text, p->open_loop ? "" : " users", l->attempts);
         if (l->steady.whole_run && p->sweep)
             sentences_add(s,
                           "At %s%s the run was so short that its ending is in its numbers: give "
@@ -398,7 +404,7 @@ static void write_heading(const struct throughput_profile *p, enum table_format 
 void throughput_report(struct throughput_profile *p, enum table_format format,
                        const struct term *term)
 {
-    size_t shown = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t shown = throughput_main_level(p);
     throughput_choose(p, shown);
     write_heading(p, format, term);
     if (p->sweep)
@@ -429,6 +435,7 @@ static void write_level(struct throughput_profile *p, size_t i, struct json_out 
     json_number(j, p->open_loop ? "rate_per_s" : "users", l->load, "%.9g");
     json_text(j, "mark", str_from(mark));
     json_bool(j, "bad", l->bad);
+    json_count(j, "attempts", l->attempts);
     json_nest(j, "steady", "{");
     json_number(j, "seconds", l->steady.seconds, "%.6f");
     json_bool(j, "whole_run", l->steady.whole_run);
@@ -495,7 +502,7 @@ void throughput_json(struct throughput_profile *p, FILE *out)
 {
     struct json_out j;
     struct sentences s;
-    size_t shown = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t shown = throughput_main_level(p);
     throughput_choose(p, shown);
     json_out_init(&j);
     json_nest(&j, NULL, "{");
@@ -521,4 +528,30 @@ void throughput_json(struct throughput_profile *p, FILE *out)
     measure_json_definitions(&j);
     json_unnest(&j, "}");
     json_out_end(&j, out);
+}
+
+void throughput_junit(struct throughput_profile *p, FILE *out)
+{
+    struct arena arena;
+    size_t checks, n = 0;
+    arena_init(&arena, NULL, 0);
+    throughput_choose(p, throughput_main_level(p));
+    const struct engine_account *a = p->report.account;
+    struct junit_case *of_instrument = junit_cases(&arena, NULL, p->report.validity, &checks);
+    struct junit_case *cases = arena_alloc(&arena, (checks + 1) * sizeof *cases);
+    if (p->slo_text) {
+        struct sentences s;
+        sentences_init(&s, "");
+        say_objectives(p, &s);
+        struct str text = arena_str(&arena, table_at(&s.table, 0, 0)->text);
+        cases[n++] = (struct junit_case){.name = str_from(p->slo_text),
+                                         .class_name = STR("objectives"),
+                                         .failure = p->slo_at < 0 ? text : STR_NONE,
+                                         .output = text};
+        table_fini(&s.table);
+    }
+    memcpy(cases + n, of_instrument, checks * sizeof *cases);
+    junit_write(out, STR("weir profile throughput"), a->started_real_us,
+                (double)(a->ended_ns - a->started_ns) / 1e9, cases, n + checks);
+    arena_fini(&arena);
 }
