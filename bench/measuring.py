@@ -130,7 +130,7 @@ class Bench:
         self.failures = []
 
     def write_body(self, stream):
-        body = load.chat_body(1024)
+        body = load.chat_body(1024).replace(b',"max_tokens":16', b"")  # as many tokens as the provider is told
         if stream:
             body = body[:-1] + b',"stream":true,"stream_options":{"include_usage":true}}'
         path = self.options.work / f"body-{'stream' if stream else 'plain'}.json"
@@ -185,6 +185,8 @@ class Bench:
             marks = []
             for pause in (seconds, 0):
                 marks.append((machine.cpu_times(p.pid)[0], provider.stats()[counter]))
+                if p.poll() is not None:
+                    raise machine.BenchError(f"{argv[0]}: it ended before its cost was taken: the machine is too busy")
                 time.sleep(pause)
             p.wait(seconds + 60)
         finally:
@@ -201,7 +203,7 @@ class Bench:
         with Provider(self.options, *cell.words) as provider:
             for number in range(rounds):
                 for tool in tools if number % 2 == 0 else tools[::-1]:
-                    argv = tool.argv(cell, provider, self.bodies[cell.stream], seconds + 2)
+                    argv = tool.argv(cell, provider, self.bodies[cell.stream], seconds + 3)
                     us = self.attempt(f"{what} {tool.name}", lambda t=tool, a=argv, p=provider: self.steady_cost(
                         a, t.env(self.bodies[cell.stream]), p, seconds, counter))
                     if us:
