@@ -85,12 +85,10 @@ static int check_options(int argc, char **argv, double *allowed)
     }
     for (size_t i = 0; i < exports.count; i++) {
         enum measure_file kind;
-        if (!measure_file_kind(exports.values[i], &kind, &e) || kind == MEASURE_FILE_HTML) {
-            err_set(&e, "\"%s\": expected a name that ends in .json, .csv or .md",
-                    exports.values[i]);
-            err_prefix(&e, "--export");
-            return measure_options_fail(COMMAND, &e, EXIT_USAGE);
-        }
+        if (!measure_file_kind(exports.values[i], &kind, NULL) || kind == MEASURE_FILE_HTML)
+            return profile_usage(
+                COMMAND, "--export: \"%s\": expected a name that ends in .json, .csv or .md",
+                exports.values[i]);
     }
     return EXIT_GOOD;
 }

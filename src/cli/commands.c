@@ -8,16 +8,30 @@
 const char *const weir_version = WEIR_VERSION;
 const char *const weir_commit = WEIR_COMMIT;
 
-const struct command *const commands[] = {&cmd_serve,   &cmd_mock,         &cmd_tail,
-                                          &cmd_analyze, &cmd_export,       &cmd_load_merge,
-                                          &cmd_load,    &cmd_check_config, &cmd_profile_latency,
-                                          &cmd_docs,    &cmd_version,      &cmd_help};
+const struct command *const commands[] = {&cmd_serve,
+                                          &cmd_mock,
+                                          &cmd_tail,
+                                          &cmd_analyze,
+                                          &cmd_export,
+                                          &cmd_test,
+                                          &cmd_profile_latency,
+                                          &cmd_profile_throughput,
+                                          &cmd_compare,
+                                          &cmd_load_merge,
+                                          &cmd_load,
+                                          &cmd_check_config,
+                                          &cmd_docs,
+                                          &cmd_version,
+                                          &cmd_help};
 const size_t command_count = COUNT(commands);
 
 /* The links that CMakeLists.txt installs beside the program. */
 const struct tool tools[] = {{"tail-requests", &cmd_tail},
                              {"analyze-logs", &cmd_analyze},
-                             {"profile-latency", &cmd_profile_latency}};
+                             {"test-request", &cmd_test},
+                             {"profile-latency", &cmd_profile_latency},
+                             {"profile-throughput", &cmd_profile_throughput},
+                             {"compare-providers", &cmd_compare}};
 const size_t tool_count = COUNT(tools);
 
 static const struct option_row *no_options(size_t *count)

@@ -21,7 +21,7 @@ static void write_notes(struct measure_page *p, const struct load_result *r)
     if (r->aborted_by)
         measure_page_note(p, STYLE_NONE, "Ended early by the threshold %s.", r->aborted_by->text);
     if (r->validity.client_limited)
-        measure_page_note(p, STYLE_BAD, "Client-limited: %s", r->validity.summary);
+        measure_page_note(p, STYLE_BAD, "%s", r->validity.summary);
     if (r->cut_short)
         measure_page_note(p, STYLE_NONE,
                           "Stopped by Ctrl-C: this is of what was measured until then.");

@@ -79,7 +79,7 @@ static void set_spacing(const struct load_options *o, struct stage *s)
                  : o->gamma > 0 ? SPACING_GAMMA
                  : o->burst > 0 ? SPACING_BURST
                                 : SPACING_CONSTANT;
-    s->gamma_shape = o->gamma;
+    s->gamma_shape = o->gamma > 0 ? o->gamma : 0;
     s->burst = (uint32_t)o->burst;
 }
 
@@ -375,6 +375,9 @@ bool load_plan_make(struct load_plan *p, const struct load_options *o, const cha
     if (limits_asked_bind(&s->limits, p->models, s->mix_count, p->stages, stages, &e) &&
         limits_asked_fit(&s->limits, objectives_any(&s->slo), p->open_loop, &e))
         return true;
+    if (file && is_shaped(o) && strstr(e.text, "there is no stage"))
+        snprintf(e.text + strlen(e.text), sizeof e.text - strlen(e.text),
+                 ": options replaced the stages of the file");
     *status = usage(&e);
     return false;
 }

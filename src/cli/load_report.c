@@ -264,7 +264,7 @@ int load_verdict(const struct load_result *r)
     if (r->aborted_by)
         status = EXIT_PROBLEM;
     if (r->validity.client_limited)
-        status = say(r, EXIT_PROBLEM, "client-limited: %s", r->validity.summary);
+        status = say(r, EXIT_PROBLEM, "%s", r->validity.summary);
     if (was_unreachable(g))
         return say(r, EXIT_UNREACHABLE, "no request reached the server: %.300s; is it running?",
                    words);

@@ -146,11 +146,7 @@ static void move_window(struct load_window *into, struct load_window *from)
 static struct results *new_results(const struct course *c)
 {
     const struct scenario *s = &c->plan->scenario;
-    struct results *r =
-        results_new((uint32_t)s->stage_count, (uint32_t)s->mix_count, &s->slo, c->origin_ns);
-    for (size_t i = 0; i < s->stage_count && s->stages[i].warm_up; i++)
-        r->window_from_ns += s->stages[i].duration_ns;
-    return r;
+    return results_new((uint32_t)s->stage_count, (uint32_t)s->mix_count, &s->slo, c->origin_ns);
 }
 
 static void collect_second(struct course *c, struct load_window *sum)

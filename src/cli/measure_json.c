@@ -31,7 +31,7 @@ void measure_json_head(struct json_out *j, const struct measure_report *r)
     for (uint32_t i = 0; i < x->model_count; i++)
         json_text(j, NULL, r->models[i]);
     json_unnest(j, "]");
-    json_text(j, "percentiles", str_from(spread_rule(&x->total.spreads[MEASURED_TOTAL])));
+    json_text(j, "rule", str_from(spread_rule(&x->total.spreads[MEASURED_TOTAL])));
     json_text(j, "intervals",
               STR("95 %: percentiles from order statistics (binomial), means by Student's t, both "
                   "over n_eff = n (1 - r)/(1 + r)"));
@@ -65,7 +65,7 @@ static void write_estimate(struct json_out *j, const char *name, enum measured m
 static void write_metric(struct json_out *j, enum measured m, const struct spread *s)
 {
     const char *suffix = measured_suffix(m);
-    struct estimate mean = spread_mean(s);
+    struct estimate mean = measured_mean(s);
     json_nest(j, measured_info(m)->key, "{");
     json_count(j, "count", spread_count(s));
     json_number(j, "n_eff", spread_n_eff(s), "%.6g");

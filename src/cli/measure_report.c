@@ -48,6 +48,13 @@ const char *measured_suffix(enum measured m)
     return units[measured_info(m)->unit].suffix;
 }
 
+struct estimate measured_mean(const struct spread *s)
+{
+    struct estimate e = spread_mean(s);
+    e.low = e.low < 0 ? 0 : e.low;
+    return e;
+}
+
 /* One number and its unit, as "12.3 ms" and unlike "2 min 5 s"? `*digits`: where the unit begins. */
 static bool is_plain(const char *text, size_t *digits)
 {
@@ -63,8 +70,8 @@ struct num measured_show_range(enum measured m, double low, double high)
         snprintf(out.text, sizeof out.text, "%s", NUM_UNKNOWN);
         return out;
     }
-    bool plain = is_plain(from.text, &n) & is_plain(until.text, &k);
-    if (plain && strcmp(from.text + n, until.text + k) == 0)
+    bool from_plain = is_plain(from.text, &n), until_plain = is_plain(until.text, &k);
+    if (from_plain && until_plain && strcmp(from.text + n, until.text + k) == 0)
         from.text[n] = '\0';
     snprintf(out.text, sizeof out.text, "%.16s" NUM_UNKNOWN "%.16s", from.text, until.text);
     return out;
@@ -174,7 +181,7 @@ struct times_row {
 static void read_row(struct times_row *r, const struct results_group *g, enum measured m)
 {
     *r = (struct times_row){.m = m, .spread = &g->spreads[m], .n = spread_count(&g->spreads[m])};
-    r->mean = spread_mean(r->spread);
+    r->mean = measured_mean(r->spread);
     for (size_t i = 0; i < COUNT(quantiles); i++)
         r->at[i] = spread_quantile(r->spread, quantiles[i].quantile);
 }

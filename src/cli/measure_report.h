@@ -34,6 +34,8 @@ struct num measured_show_range(enum measured m, double low, double high);
 double measured_raw(enum measured m, double value);
 /* "_ms", "_per_s", "_tokens", "_usd". */
 const char *measured_suffix(enum measured m);
+/* The mean with its interval, of which nothing is below 0: none of the metrics can be. */
+struct estimate measured_mean(const struct spread *s);
 /* Seconds from the first request's due time to the last one's end; NaN where there was none. */
 double measure_window_s(const struct results_group *g);
 /* Requests answered well a second, tokens' arrivals a second, good requests a second; NaN without a window. */
@@ -83,7 +85,7 @@ extern const size_t measure_main_metric_count;
 
 /* ---- JSON: members of the object that is open in `j` ---- */
 
-/* schema, weir (version), command, url, started (RFC 3339), seed, cut_short, models, percentiles (the rule), tokens_from. */
+/* schema, weir (version), command, url, started (RFC 3339), seed, cut_short, models, rule (of percentiles), intervals. */
 void measure_json_head(struct json_out *j, const struct measure_report *r);
 /* "summary": {requests, ok, failed, ..., mean_latency_ms, median_latency_ms, p50_latency_ms, p90_, p95_, p99_latency_ms, ...; "metrics": {"ttft":
  * {count, n_eff, mean_ms, mean_ci95_ms: [low, high], stddev_ms, p50_ms, p50_ci95_ms, ..., refused: {"p99": 368}}}}. */

@@ -207,6 +207,35 @@ static const struct {
                 [CHECK_BAD] = {"BAD", STYLE_BAD},
                 [CHECK_NOT_ASKED] = {"-", STYLE_DIM}};
 
+/* A check's text, broken at blanks into rows of at most `columns` (0: one row). */
+static void put_wrapped(struct table *t, struct str text, int columns)
+{
+    while (columns > 0 && text.n > (size_t)columns) {
+        size_t end = (size_t)columns;
+        while (end > 0 && text.p[end] != ' ')
+            end--;
+        if (end == 0)
+            break;
+        table_text(t, STYLE_NONE, (struct str){text.p, end});
+        table_row(t);
+        table_text(t, STYLE_NONE, STR(""));
+        table_text(t, STYLE_NONE, STR(""));
+        text = str_skip(text, end + 1);
+    }
+    table_text(t, STYLE_NONE, text);
+}
+
+/* Columns that the last of the three has on a terminal. */
+static int text_columns(const struct validity *v, enum table_format format, const struct term *term)
+{
+    int used = 4 + (int)strlen("Verdict"), heading = 0;
+    for (size_t i = 0; i < v->count; i++)
+        heading = MAX(heading, term_width(term->utf8, str_from(v->checks[i].heading)));
+    if (format != TABLE_TERMINAL || term->columns <= 0)
+        return 0;
+    return MAX(term->columns - used - heading, 20);
+}
+
 static void write_checks(const struct validity *v, bool brief, enum table_format format,
                          const struct term *term)
 {
@@ -223,7 +252,7 @@ static void write_checks(const struct validity *v, bool brief, enum table_format
         table_row(&t);
         table_text(&t, STYLE_NONE, str_from(c->heading));
         table_text(&t, verdicts[c->verdict].style, str_from(verdicts[c->verdict].text));
-        table_text(&t, STYLE_NONE, str_from(c->text));
+        put_wrapped(&t, str_from(c->text), text_columns(v, format, term));
     }
     if (t.row_count) {
         fputc('\n', term->out);
@@ -236,11 +265,16 @@ void measure_write_validity(const struct measure_report *r, bool brief, enum tab
                             const struct term *term)
 {
     struct sentences s;
+    char summary[sizeof r->validity->summary];
     if (!r->validity || format == TABLE_CSV)
         return;
     write_checks(r->validity, brief, format, term);
     sentences_init(&s, "");
-    sentences_add(&s, "%s", r->validity->summary);
+    /* It may begin in the middle, for use behind a colon. */
+    snprintf(summary, sizeof summary, "%s", r->validity->summary);
+    if (summary[0] >= 'a' && summary[0] <= 'z')
+        summary[0] = (char)(summary[0] - 'a' + 'A');
+    sentences_add(&s, "%s", summary);
     sentences_end(&s, format, term);
 }
 
@@ -256,12 +290,12 @@ static void say_rules(struct sentences *s, const struct measure_report *r,
                   spread_rule(&g->spreads[MEASURED_TOTAL]));
     if (g->completion_tokens)
         sentences_add(s,
-                      "Tokens were counted by the server for %s of the requests, by chunks for "
+                      "Tokens were counted by the server for %s of the answers, by chunks for "
                       "the others.",
-                      num_pct(share(g->tokens_told, g->requests)).text);
+                      num_pct(MIN(share(g->tokens_told, g->outcomes[OUTCOME_OK]), 1.0)).text);
     if (g->stamped)
-        sentences_add(s, "Times of arrival are the kernel's for %s of the requests.",
-                      num_pct(share(g->stamped, g->requests)).text);
+        sentences_add(s, "Times of arrival are the kernel's for %s of the answers.",
+                      num_pct(MIN(share(g->stamped, g->outcomes[OUTCOME_OK]), 1.0)).text);
     if (r->validity && r->validity->error_ns > 0)
         sentences_add(s, "A time in this report may be off by %s: the run's own measurement error.",
                       num_ms(r->validity->error_ns / 1000).text);

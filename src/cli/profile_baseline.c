@@ -64,7 +64,7 @@ static void take_measurement(struct baseline *b, const struct json_node *m)
 /* The settings as text, so that two can be compared and shown. */
 static struct str settings_of(struct arena *a, const struct json_node *settings)
 {
-    struct buf text;
+    struct buf text = {0};
     if (!settings || settings->kind != JSON_OBJECT)
         return STR_NONE;
     buf_init(&text, 0, NULL);
@@ -115,7 +115,7 @@ static bool read_measurements(struct baseline *b, struct str text, struct err *e
 
 bool baseline_read(struct baseline *b, const char *path, double allowed, struct err *e)
 {
-    struct str text;
+    struct str text = STR_NONE;
     *b = (struct baseline){.path = path, .allowed = allowed};
     arena_init(&b->arena, NULL, 0);
     return read_file(&b->arena, path, &text, e) && read_measurements(b, text, e);
@@ -184,7 +184,7 @@ static bool is_empty(const struct regression *r)
 
 static struct num change(double ratio)
 {
-    return num_signed(ratio - 1, num_pct);
+    return num_signed(round((ratio - 1) * 1000) / 1000, num_pct);
 }
 
 static void put_row(struct table *t, enum measured m, const struct regression *r)

@@ -16,6 +16,7 @@
 
 enum { BLOCK_SAMPLES = 128, BLOCK_TIMES = 4096, WAIT_MS = 50, RECORD_BYTES = 16384 };
 #define SHOW_AFTER_NS NS_PER_S
+#define MOMENT_NS     (2 * NS_PER_S) /* from Ctrl-C on, for what is in flight */
 #define SHOW_EVERY_NS (200 * NS_PER_MS)
 
 /* ---- signals ---- */
@@ -289,28 +290,29 @@ static struct engine_options engine_options_of(const struct profile_run_options 
         .spin = o->spin,
         .total_timeout_ms = timeout_ms,
         /* The last requests have as long as any other. */
-        .grace_ms = timeout_ms > 0 ? timeout_ms : 24 * 3600 * 1000ll,
+        .grace_ms = -1,
         .on_sample = take,
         .user = c,
         .first_number = o->first_number,
     };
 }
 
-/* Until all have ended. Ctrl-C: no more are sent, those in flight are waited for. Ctrl-C again: out, without a report. */
+/* Until all have ended. Ctrl-C: no more are sent, and those in flight have a moment; Ctrl-C again: none. */
 static void watch(struct engine *engine, const struct profile_run_options *o,
                   struct profile_run *out)
 {
     struct progress p;
+    uint64_t cancel_ns = UINT64_MAX;
     progress_begin(&p, o);
     while (!engine_wait(engine, WAIT_MS)) {
         if (take_signal()) {
-            if (interrupted) {
-                fprintf(stderr, "%sweir %s: interrupted again: no report\n",
-                        p.shown ? "\r\x1b[K" : "", o->command);
-                _exit(128 + SIGINT);
-            }
+            cancel_ns = interrupted ? 0 : clock_mono_ns() + MOMENT_NS;
             interrupted = out->cut_short = true;
             engine_stop(engine);
+        }
+        if (clock_mono_ns() >= cancel_ns) {
+            engine_cancel(engine);
+            cancel_ns = UINT64_MAX;
         }
         progress_show(&p, engine);
     }
@@ -324,9 +326,10 @@ bool profile_run(const struct profile_run_options *o, struct profile_run *out, s
     c.takers = mem_alloc(c.threads * sizeof *c.takers);
     c.keep_each = (o->keep_max + c.threads - 1) / c.threads;
     *out = (struct profile_run){0};
+    /* One stage: what is beside the measured one is warm-up, which results keep apart. */
     for (unsigned i = 0; i < c.threads; i++)
-        c.takers[i].results = results_new((uint32_t)o->plan->stage_count,
-                                          (uint32_t)o->plan->mix_count, o->objectives, origin_ns);
+        c.takers[i].results =
+            results_new(1, (uint32_t)o->plan->mix_count, o->objectives, origin_ns);
     struct engine_options options = engine_options_of(o, &c);
     struct engine *engine = engine_start(&options, e);
     if (engine) {
@@ -401,7 +404,7 @@ int profile_status(const char *command, const struct profile_run *r)
         return measure_options_fail(command, &e, EXIT_PROBLEM);
     }
     if (r->validity.client_limited) {
-        err_set(&e, "client-limited: %.300s", r->validity.summary);
+        err_set(&e, "%s", r->validity.summary);
         return measure_options_fail(command, &e, EXIT_PROBLEM);
     }
     return EXIT_GOOD;

@@ -3,15 +3,16 @@
 
 #include "cli/profile.h"
 
-/* Tokens of a request that came before `until_ns`: they are taken to come evenly between its first and its last. */
+/* Tokens of a request that came before `until_ns`: of a stream they are taken to come evenly between the first and the last, of a whole answer at
+ * its end. */
 static double tokens_until(const struct profile_times *t, uint64_t until_ns)
 {
-    if (!t->tokens || !t->first_token_ns || t->first_token_ns > until_ns)
+    uint64_t first_ns = t->first_token_ns ? t->first_token_ns : t->end_ns;
+    if (!t->tokens || first_ns > until_ns)
         return 0;
-    if (t->last_token_ns <= until_ns || t->last_token_ns <= t->first_token_ns)
+    if (t->last_token_ns <= until_ns || t->last_token_ns <= first_ns)
         return t->tokens;
-    double share =
-        (double)(until_ns - t->first_token_ns) / (double)(t->last_token_ns - t->first_token_ns);
+    double share = (double)(until_ns - first_ns) / (double)(t->last_token_ns - first_ns);
     return 1 + share * ((double)t->tokens - 1);
 }
 

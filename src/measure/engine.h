@@ -17,7 +17,8 @@ struct engine_options {
     const struct arrivals_plan *plan;
     unsigned threads; /* 0: 1 */
     uint32_t
-        connections_max; /* in flight at most, all threads; 0: 65536. Open loop: what is due beyond that waits for a slot and is late */
+        connections_max; /* in flight at most, all threads; 0: 20,000, or fewer where the limit of open files is lower. Open loop: what is
+                            due beyond that waits for a slot and is late */
     bool fresh_connections; /* a new one for each request */
     bool user_stamps;       /* do not ask the kernel for receive times */
     bool spin;              /* before a due time: precise, and one busy core a thread */
@@ -59,7 +60,7 @@ struct engine_account {
         cpu_share; /* of the busiest thread: its CPU time over the time elapsed, spinning left out */
     uint64_t ticker_stall_max_ns; /* longest time a loop did not come round */
     /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
-    double lag_p50_ns, lag_p99_ns, lag_max_ns;
+    double lag_p50_ns, lag_p99_ns, lag_max_ns, lag_mean_ns;
     uint64_t stamped_reads, reads;
     /* Lateness of sends in open loop: first byte given to the kernel (on a new connection: dispatch) - due. ns. */
     double late_p50_ns, late_p99_ns, late_max_ns;

@@ -19,13 +19,21 @@ static void body_came(struct http_exchange *x, struct str piece);
 static void answer_done(struct http_exchange *x);
 static void answer_failed(struct http_exchange *x, enum error_code code, const char *detail);
 
-/* Room for the gaps of a stream: pages that are never touched are never there. */
-static uint64_t *new_gaps(void)
+#define GAPS_BYTES      (GAPS_KEPT * sizeof(uint64_t))
+#define SLOTS_A_MAPPING 64u
+
+/* Room for the gaps of slot `i`: pages that are never touched are never there. */
+static uint64_t *gaps_of(struct engine_thread *t, size_t i)
 {
-    void *p = mmap(NULL, GAPS_KEPT * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ENSURE(p != MAP_FAILED);
-    return p;
+    if (i % SLOTS_A_MAPPING == 0) {
+        size_t count = i / SLOTS_A_MAPPING;
+        void *p = mmap(NULL, SLOTS_A_MAPPING * GAPS_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ENSURE(p != MAP_FAILED); /* as mem_alloc: memory is gone */
+        t->gaps = mem_realloc(t->gaps, (count + 1) * sizeof *t->gaps);
+        t->gaps[count] = p;
+    }
+    return t->gaps[i / SLOTS_A_MAPPING] + i % SLOTS_A_MAPPING * GAPS_KEPT;
 }
 
 static struct slot *new_slot(struct engine_thread *t)
@@ -45,7 +53,7 @@ static struct slot *new_slot(struct engine_thread *t)
               .on_body = body_came,
               .on_done = answer_done,
               .on_fail = answer_failed},
-        .gaps_ns = prompts_stream(o->prompts) ? new_gaps() : NULL,
+        .gaps_ns = prompts_stream(o->prompts) ? gaps_of(t, t->slot_count) : NULL,
     };
     answer_init(&s->answer, &t->blocks, s->gaps_ns);
     s->answer.embeds = str_ends(prompts_path(o->prompts), STR("/embeddings"));
@@ -70,12 +78,13 @@ void engine_slots_fini(struct engine_thread *t)
     for (size_t i = 0; i < t->slot_count; i++) {
         struct slot *s = t->slots[i];
         answer_fini(&s->answer);
-        if (s->gaps_ns)
-            munmap(s->gaps_ns, GAPS_KEPT * sizeof(uint64_t));
+        if (s->gaps_ns && i % SLOTS_A_MAPPING == 0)
+            munmap(s->gaps_ns, SLOTS_A_MAPPING * GAPS_BYTES);
         mem_free(s->buffer);
         mem_free(s);
     }
     mem_free(t->slots);
+    mem_free(t->gaps);
 }
 
 /* ---- the request ---- */
@@ -293,7 +302,8 @@ static void body_came(struct http_exchange *x, struct str piece)
     struct slot *s = CONTAINER(x, struct slot, x);
     answer_body(&s->answer, piece, arrived_ns(s));
     count_chunks(s);
-    engine_pace_check(s->thread);
+    if (s->answer.stream) /* another answer is about to be whole, and its connection free */
+        engine_pace_check(s->thread);
 }
 
 static void answer_done(struct http_exchange *x)

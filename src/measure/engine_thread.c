@@ -78,7 +78,8 @@ static void over(struct engine_thread *t)
 /* No more requests. What was due and found no slot is told as such. */
 static void run_over(struct engine_thread *t, uint64_t now_ns, uint64_t end_ns)
 {
-    engine_pace_due(t);
+    if (!told_to_stop(t))
+        engine_pace_due(t);
     t->phase = PHASE_GRACE;
     end_measuring(t, MIN(now_ns, end_ns));
     while (t->has_next && start_ns(t) + t->next.offset_ns <= now_ns) {
@@ -303,13 +304,14 @@ void *engine_thread_main(void *arg)
     struct engine *e = t->engine;
     set_up(t);
     wait_for_start(t);
+    loop_pass(t->loop, 0); /* the loop's time is now */
     t->phase = PHASE_RUNNING;
     look_at(t, 0);
     while (t->phase != PHASE_OVER)
         engine_pace_pass(t);
     tear_down(t);
     pthread_mutex_lock(&e->lock);
-    e->running--;
+    __atomic_sub_fetch(&e->running, 1, __ATOMIC_RELEASE);
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->lock);
     return NULL;

@@ -267,14 +267,13 @@ static double log_choose(double n, double k)
 
 double fisher_more(uint64_t then_bad, uint64_t then_n, uint64_t now_bad, uint64_t now_n)
 {
-    double bad = (double)(then_bad + now_bad), all = (double)(then_n + now_n), sum = 0;
+    uint64_t bad = then_bad + now_bad;
+    double every_way = log_choose((double)(then_n + now_n), (double)bad), sum = 0;
     if (then_n == 0 || now_n == 0)
         return NAN;
-    for (double k = (double)now_bad; k <= MIN(bad, (double)now_n); k++) {
-        if (bad - k > (double)then_n)
-            continue;
-        sum += exp(log_choose((double)now_n, k) + log_choose((double)then_n, bad - k) -
-                   log_choose(all, bad));
-    }
+    for (uint64_t k = now_bad; k <= MIN(bad, now_n); k++)
+        if (bad - k <= then_n)
+            sum += exp(log_choose((double)now_n, (double)k) +
+                       log_choose((double)then_n, (double)(bad - k)) - every_way);
     return MIN(sum, 1.0);
 }

@@ -2,9 +2,12 @@
 #include "measure/spread.h"
 
 #include <math.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "observe/significance.h"
+
+enum { FEW = 4096 };
 
 /* Of values that hardly differ, the sums say nothing of their differences: below this share of the squares they are rounding. */
 static const double least_variance = 1e-13;
@@ -16,54 +19,69 @@ static double unit_of(const struct spread *s)
 
 static void forget_values(struct spread *s)
 {
-    mem_free(s->values);
+    if (s->value_room > FEW)
+        munmap(s->values, SPREAD_EXACT_MAX * sizeof *s->values);
+    else
+        mem_free(s->values);
     s->values = NULL;
     s->value_count = s->value_room = 0;
-    s->overflowed = true;
 }
 
 void spread_fini(struct spread *s)
 {
     double unit = s->unit;
     hdr_fini(&s->hdr);
-    mem_free(s->values);
+    forget_values(s);
     *s = (struct spread){.unit = unit};
 }
 
-/* Never room for more than may be kept: spread_add looks at the room alone. */
-static void make_room(struct spread *s, size_t count)
+/* Values are added on the clock of an engine: an array that doubles would stand still for milliseconds while it is copied. So a few are in a small
+ * one, and many in address space for all that may be kept, which takes memory as it is written to. False: there is none. */
+static bool make_room(struct spread *s, size_t count)
 {
     if (count <= s->value_room)
-        return;
-    s->value_room = MAX(MAX(count, s->value_room * 2), (size_t)64);
-    s->value_room = MIN(s->value_room, (size_t)SPREAD_EXACT_MAX);
-    s->values = mem_realloc(s->values, s->value_room * sizeof *s->values);
+        return true;
+    if (count <= FEW) {
+        s->value_room = MIN(MAX(count, MAX(s->value_room * 2, (size_t)64)), (size_t)FEW);
+        s->values = mem_realloc(s->values, s->value_room * sizeof *s->values);
+        return true;
+    }
+    void *all = mmap(NULL, SPREAD_EXACT_MAX * sizeof *s->values, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (all == MAP_FAILED)
+        return false;
+    if (s->value_count)
+        memcpy(all, s->values, s->value_count * sizeof *s->values);
+    mem_free(s->values);
+    s->values = all;
+    s->value_room = SPREAD_EXACT_MAX;
+    return true;
 }
 
 COLD void spread_keep(struct spread *s, uint64_t value)
 {
     if (s->overflowed)
         return;
-    if (s->value_count == SPREAD_EXACT_MAX) {
-        forget_values(s);
-        return;
-    }
-    make_room(s, s->value_count + 1);
-    s->values[s->value_count++] = value;
+    /* What was kept is given back later, by spread_seal: that takes milliseconds, too. */
+    s->overflowed = s->value_count == SPREAD_EXACT_MAX || !make_room(s, s->value_count + 1);
+    if (!s->overflowed)
+        s->values[s->value_count++] = value;
 }
 
 void spread_merge(struct spread *into, const struct spread *from)
 {
     if (from->hdr.count == 0)
         return;
-    if (into->overflowed || from->overflowed ||
-        into->value_count + from->value_count > SPREAD_EXACT_MAX) {
+    size_t count = into->value_count + from->value_count;
+    into->overflowed |= from->overflowed || count > SPREAD_EXACT_MAX;
+    if (!into->overflowed && !make_room(into, count))
+        into->overflowed = true;
+    if (into->overflowed) {
         forget_values(into);
     } else {
-        make_room(into, into->value_count + from->value_count);
         memcpy(into->values + into->value_count, from->values,
                from->value_count * sizeof *from->values);
-        into->value_count += from->value_count;
+        into->value_count = count;
     }
     hdr_merge(&into->hdr, &from->hdr);
     into->lag_product_sum += from->lag_product_sum;
@@ -104,7 +122,9 @@ static void sort_values(uint64_t *values, size_t count)
 
 void spread_seal(struct spread *s)
 {
-    if (!s->overflowed)
+    if (s->overflowed)
+        forget_values(s);
+    else
         sort_values(s->values, s->value_count);
 }
 
@@ -186,9 +206,23 @@ struct estimate spread_mean(const struct spread *s)
         return out;
     n_eff = MAX(n_eff, 2.0);
     double half = student_t95((unsigned)MIN(n_eff - 1, 1e9)) * hdr_stddev(&s->hdr) / sqrt(n_eff);
-    out.low = (mean - half) * unit_of(s);
+    out.low = MAX(mean - half, 0.0) * unit_of(s); /* no metric goes below */
     out.high = (mean + half) * unit_of(s);
     return out;
+}
+
+/* So many values alike in time weigh as `independent` ones. */
+static uint64_t needed(uint64_t independent, double times)
+{
+    double all = ceil((double)independent * times);
+    return all < 1e18 ? (uint64_t)all : UINT64_MAX;
+}
+
+/* A rank of the interval, `wider` times as far from the middle one, within the sample. */
+static uint64_t moved_rank(uint64_t middle, uint64_t rank, double wider, uint64_t n)
+{
+    double moved = round((double)middle + ((double)rank - (double)middle) * wider);
+    return (uint64_t)MAX(MIN(moved, (double)n), 1.0);
 }
 
 struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures)
@@ -203,18 +237,12 @@ struct estimate spread_quantile_failing(const struct spread *s, double quantile,
         return out;
     }
     double r = spread_autocorrelation(s), wider = sqrt((1 + r) / (1 - r));
-    out.refused = !quantile_ranks(n, quantile, &low, &high);
-    if (!out.refused) {
-        double below = round((double)rank - (double)(rank - MIN(low, rank)) * wider);
-        double above = round((double)rank + (double)(MAX(high, rank) - rank) * wider);
-        out.refused = below < 1 || above > (double)n;
-        low = out.refused ? 0 : (uint64_t)below;
-        high = out.refused ? 0 : (uint64_t)above;
-    }
-    if (out.refused) {
-        out.need = MAX((uint64_t)ceil((double)out.need * wider * wider), n + 1);
+    out.need = needed(out.need, wider * wider);
+    out.refused = n < out.need || !quantile_ranks(n, quantile, &low, &high);
+    if (out.refused)
         return out;
-    }
+    low = moved_rank(rank, low, wider, n);
+    high = moved_rank(rank, high, wider, n);
     const uint64_t ranks[] = {rank, low, high};
     double *const values[] = {&out.value, &out.low, &out.high};
     for (size_t i = 0; i < COUNT(ranks); i++)

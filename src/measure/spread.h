@@ -64,8 +64,8 @@ struct estimate {            /* with a 95 % interval */
         refused; /* the sample is too small for this percentile, which is then NaN: `need` samples would do */
     uint64_t need; /* so many are needed for it; with 0 nothing is known of that */
 };
-/* Nearest rank, interval from order statistics, its ranks moved apart by sqrt(n / n_eff); refused where a rank of it would lie outside the sample.
- * Quantile 0 and 1, the least and the greatest, are given without an interval. */
+/* Nearest rank; interval from order statistics, its ranks moved apart by sqrt(n / n_eff). Refused where n_eff is below quantile_needs. Quantile 0 and
+ * 1, the least and the greatest, are given without an interval. */
 struct estimate spread_quantile(const struct spread *s, double quantile);
 /* Failure-aware: `failures` more values that are infinite. */
 struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures);

@@ -13,7 +13,7 @@ from shared import needs, shared_config  # noqa: E402
 
 
 def pytest_report_header():
-    packages = {"sdk": "openai", "litellm": "litellm", "llama": "llama_cpp_python"}
+    packages = {"sdk": "openai", "litellm": "litellm", "llama": "llama_cpp_python", "locust": "locust", "locust-2.12": "locust"}
     have = [f"{p} {peers.version_of(e, p)}" if peers.is_installed(e) else f"{p} not installed" for e, p in packages.items()]
     return "interop: " + ", ".join(have)
 

@@ -110,7 +110,7 @@ static void holds_or_not(void **state)
             fail_msg("%s: verdict %d, value %g (%s)", cases[i].text, l.all[0].verdict,
                      l.all[0].value, l.all[0].why);
         assert_int_equal(held, cases[i].verdict == LIMIT_HELD);
-        assert_int_equal(l.all[0].why[0] == '\0', held);
+        assert_true(held || l.all[0].why[0]);
     }
     results_free(r);
 }

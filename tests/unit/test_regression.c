@@ -10,7 +10,7 @@
 #include "base/rand.h"
 #include "measure/regression.h"
 
-enum { RESAMPLES = 1000 };
+enum { RESAMPLES = 400 };
 
 static void near(double value, double wanted, double within)
 {
@@ -153,7 +153,7 @@ static void at_most(double rate, double bound, const char *what)
 static void cries_wolf_seldom(void **state)
 {
     (void)state;
-    enum { TRIALS = 300 };
+    enum { TRIALS = 200 };
     double slack = 3 * sqrt(.025 * .975 / TRIALS);
     at_most(alarm_rate(30, 1, 0, 0, TRIALS, 11), .025 + slack, "n = 30, nothing allowed");
     at_most(alarm_rate(30, 1, 0, .1, TRIALS, 12), .025 + slack, "n = 30, 10 % allowed");
@@ -168,7 +168,7 @@ static void wakes_up(void **state)
     (void)state;
     near(regression_needs(.35, .2), 61, 0);
     near(regression_needs(.35, .1), 222, 0);
-    double power = alarm_rate(100, 1.33, 0, .1, 150, 21);
+    double power = alarm_rate(100, 1.33, 0, .1, 100, 21);
     if (power < .95)
         fail_msg("a third slower was found in %.0f %% of all cases", 100 * power);
 }

@@ -347,6 +347,24 @@ static void tokens_count_where_they_arrive(void **state)
     results_free(r);
 }
 
+static void without_a_window_the_warm_up_is_not_counted(void **state)
+{
+    (void)state;
+    struct results *r = results_new(1, 1, NULL, origin);
+    struct sample s = stream(0);
+    s.warm_up = true;
+    results_take(r, &s);
+    assert_int_equal(r->total.tokens_in_window, 0);
+    assert_int_equal(r->warm_up.tokens_in_window, 0);
+    assert_true(r->in_flight_ns == 0);
+    assert_int_equal(r->seconds[0].chunks, 5); /* a plot shows it */
+    s.warm_up = false;
+    results_take(r, &s);
+    assert_int_equal(r->total.tokens_in_window, 5);
+    assert_true(r->in_flight_ns == 172.5 * MS);
+    results_free(r);
+}
+
 /* Of gaps only the first are kept; the others are spread up to the last token. */
 static void long_answers_lose_no_token(void **state)
 {
@@ -496,6 +514,7 @@ int main(void)
         cmocka_unit_test(goodput_counts_who_met_all),
         cmocka_unit_test(stages_models_and_warm_up_are_apart),
         cmocka_unit_test(tokens_count_where_they_arrive),
+        cmocka_unit_test(without_a_window_the_warm_up_is_not_counted),
         cmocka_unit_test(long_answers_lose_no_token),
         cmocka_unit_test(long_runs_have_longer_slots),
         cmocka_unit_test(merged_is_as_if_one_had_taken_all),

@@ -50,6 +50,7 @@ static struct engine_account good_account(void)
                                    .lag_p50_ns = 5000,
                                    .lag_p99_ns = 80000,
                                    .lag_max_ns = 900000,
+                                   .lag_mean_ns = 0,
                                    .stamped_reads = 1000,
                                    .reads = 1000,
                                    .late_p50_ns = 2000,
@@ -133,14 +134,23 @@ static void each_check_can_fail(void **state)
     assert_check(WITH(a.in_flight_mean = 2.09), "littles_law", CHECK_GOOD,
                  "2.09 requests in flight");
     assert_check(WITH(a.in_flight_mean = 2.2), "littles_law", CHECK_BAD,
-                 "2.2 requests in flight by the clock, 2 by rate times mean time (9.1 % apart)");
+                 "2.2 requests in flight by the clock, 2 by rate times mean time and 0 whose "
+                 "answers lay unread (9.1 % apart): requests waited inside the client");
     assert_check(WITH(a.in_flight_mean = 1.8), "littles_law", CHECK_BAD, "11.1 % apart");
-    assert_check(WITH(a.in_flight_mean = 2.2; a.lag_p50_ns = 2e6), "littles_law", CHECK_GOOD,
+    assert_check(WITH(a.in_flight_mean = 2.2; a.lag_mean_ns = 2e6), "littles_law", CHECK_GOOD,
                  "(0.0 % apart)"); /* answers lay unread so long */
+    assert_check(WITH(a.in_flight_mean = 2.0; a.lag_mean_ns = 2e6), "littles_law", CHECK_BAD,
+                 "(10.0 % apart)");
     assert_check(WITH(a.lag_p99_ns = 9e6), "receive_lag", CHECK_GOOD, "times are the kernel's");
-    assert_check(WITH(a.stamped_reads = 900), "receive_lag", CHECK_GOOD, "not all times");
+    assert_check(WITH(a.stamped_reads = 900), "receive_lag", CHECK_GOOD, "some times are not");
     assert_check(WITH(a.stamped_reads = 900; a.lag_p99_ns = 9e6), "receive_lag", CHECK_BAD,
-                 "9 ms at p99 to be read; not all times are the kernel's and without it");
+                 "9 ms at p99 to be read; some times are not the kernel's and have it within: more "
+                 "--threads");
+    assert_check(WITH(a.lag_mean_ns = 2.1e6; a.in_flight_mean = 2.2), "receive_lag", CHECK_GOOD,
+                 "2.1 ms on average");
+    assert_check(WITH(a.late_max_ns = 0; a.lag_mean_ns = 2.1e6; a.in_flight_mean = 2.2),
+                 "receive_lag", CHECK_BAD,
+                 "the next request waited for it: more --threads, or a lower --concurrency");
     assert_check(WITH(a.ticker_stall_max_ns = 100 * MS), "stalls", CHECK_GOOD, "100 ms");
     assert_check(WITH(a.ticker_stall_max_ns = 101 * MS), "stalls", CHECK_BAD,
                  "stood still for 101 ms");
