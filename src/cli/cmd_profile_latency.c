@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/quantity.h"
+#include "cli/measure_export.h"
 #include "cli/profile_latency.h"
 
 #define COMMAND        "profile latency"
@@ -32,7 +33,7 @@ static const struct option_row rows[] = {
     {.name = "--direct", .type = OPT_STR, .into = &direct_url, .value = "URL", .help = "the provider behind the gateway: tells what the gateway adds, from as many requests each way, in alternating blocks"},
     {.name = "--direct-key", .type = OPT_STR, .into = &direct_key, .value = "KEY", .help = "its key (default: the same)"},
     {.name = "--direct-model", .type = OPT_STR, .into = &direct_model, .value = "NAME", .help = "what it calls the model (default: the same)"},
-    {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a request) or .md; may be given several times"},
+    {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a request), .md, .xml (JUnit) or .hgrm (HdrHistogram); may be given several times"},
     {.name = "--baseline", .type = OPT_STR, .into = &baseline_path, .value = "FILE", .help = "compare with what --export wrote as JSON; exits 1 on a regression that is statistically real"},
     {.name = "--max-regression", .type = OPT_STR, .into = &allowed_text, .value = "SHARE", .help = "how much worse a median may be: 10%, 0.1 (default 10%)"},
     {.name = "--log", .type = OPT_STR, .into = &log_path, .value = "FILE", .help = "append a record a request, for weir analyze and weir tail"},
@@ -85,9 +86,11 @@ static int check_options(int argc, char **argv, double *allowed)
     }
     for (size_t i = 0; i < exports.count; i++) {
         enum measure_file kind;
-        if (!measure_file_kind(exports.values[i], &kind, NULL) || kind == MEASURE_FILE_HTML)
+        if (profile_file_of(exports.values[i]) == PROFILE_FILE_MEASURE &&
+            (!measure_file_kind(exports.values[i], &kind, NULL) || kind == MEASURE_FILE_HTML))
             return profile_usage(
-                COMMAND, "--export: \"%s\": expected a name that ends in .json, .csv or .md",
+                COMMAND,
+                "--export: \"%s\": expected a name that ends in .json, .csv, .md, .xml or .hgrm",
                 exports.values[i]);
     }
     return EXIT_GOOD;
@@ -272,13 +275,18 @@ static void print_report(const struct latency_profile *p)
 
 static bool export_to(const struct latency_profile *p, const char *path, struct err *e)
 {
-    enum measure_file kind;
+    enum profile_file file = profile_file_of(path);
+    enum measure_file kind = MEASURE_FILE_JSON;
     struct measure_file_writer w;
-    if (!measure_file_kind(path, &kind, e))
+    if (file == PROFILE_FILE_MEASURE && !measure_file_kind(path, &kind, e))
         return false;
     measure_file_begin(&w);
     struct term term = {.out = w.out, .utf8 = true};
-    if (kind == MEASURE_FILE_MARKDOWN)
+    if (file == PROFILE_FILE_JUNIT)
+        latency_junit(p, w.out);
+    else if (file == PROFILE_FILE_HGRM)
+        export_hgrm(w.out, &p->run.results->total, MEASURED_TOTAL);
+    else if (kind == MEASURE_FILE_MARKDOWN)
         latency_report(p, TABLE_MARKDOWN, &term);
     else if (kind == MEASURE_FILE_CSV)
         latency_measurements_csv(p, w.out);

@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/quantity.h"
+#include "cli/measure_export.h"
 #include "cli/profile_throughput.h"
 
 #define COMMAND "profile throughput"
@@ -35,7 +36,7 @@ static const struct option_row rows[] = {
     {.name = "--max-concurrency", .type = OPT_INT, .into = &max_concurrency, .min = 2, .max = 60000, .value = "N", .help = "users at most, for --sweep (default 64)"},
     {.name = "--slo", .type = OPT_STR, .into = &slo_text, .value = "LIST", .help = "what a good answer meets, for goodput: ttft=500ms,e2e=5s; also tpot, itl, total, response"},
     {.name = "--slo-share", .type = OPT_STR, .into = &slo_share_text, .value = "SHARE", .help = "how many have to be good for a load to pass (default 95%)"},
-    {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a level), .md or .html; may be given several times"},
+    {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a level), .md, .html, .xml (JUnit) or .hgrm (HdrHistogram); may be given several times"},
     {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "a page with plots, complete in itself"},
     {.name = "--log", .type = OPT_STR, .into = &log_path, .value = "FILE", .help = "append a record a request, for weir analyze and weir tail"},
     {.name = "--format", .short_name = "-f", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "what to print"},
@@ -117,10 +118,12 @@ static int check_options(struct job *j, int argc, char **argv)
         return measure_options_fail(COMMAND, &e, EXIT_USAGE);
     for (size_t i = 0; i < exports.count; i++) {
         enum measure_file kind;
-        if (!measure_file_kind(exports.values[i], &kind, &e)) {
-            err_prefix(&e, "--export");
-            return measure_options_fail(COMMAND, &e, EXIT_USAGE);
-        }
+        if (profile_file_of(exports.values[i]) == PROFILE_FILE_MEASURE &&
+            !measure_file_kind(exports.values[i], &kind, NULL))
+            return profile_usage(COMMAND,
+                                 "--export: \"%s\": expected a name that ends in .json, .csv, "
+                                 ".md, .html, .xml or .hgrm",
+                                 exports.values[i]);
     }
     j->p.sweep = sweep;
     j->p.open_loop = rate > 0;
@@ -202,15 +205,21 @@ static void print_report(struct throughput_profile *p)
 
 static bool export_to(struct throughput_profile *p, const char *path, struct err *e)
 {
-    enum measure_file kind;
+    enum profile_file file = profile_file_of(path);
+    enum measure_file kind = MEASURE_FILE_JSON;
     struct measure_file_writer w;
-    if (!measure_file_kind(path, &kind, e))
+    if (file == PROFILE_FILE_MEASURE && !measure_file_kind(path, &kind, e))
         return false;
     if (kind == MEASURE_FILE_HTML)
         return throughput_page(p, path, e) || err_prefix(e, "--export");
     measure_file_begin(&w);
     struct term term = {.out = w.out, .utf8 = true};
-    if (kind == MEASURE_FILE_MARKDOWN)
+    if (file == PROFILE_FILE_JUNIT)
+        throughput_junit(p, w.out);
+    else if (file == PROFILE_FILE_HGRM)
+        export_hgrm(w.out, &p->levels[throughput_main_level(p)].run.results->total,
+                    MEASURED_RESPONSE);
+    else if (kind == MEASURE_FILE_MARKDOWN)
         throughput_report(p, TABLE_MARKDOWN, &term);
     else if (kind == MEASURE_FILE_CSV)
         throughput_levels(p, TABLE_CSV, &term);

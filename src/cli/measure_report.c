@@ -87,10 +87,9 @@ double measure_requests_per_s(const struct results_group *g)
     return (double)g->outcomes[OUTCOME_OK] / measure_window_s(g);
 }
 
-/* Where no window was set, all tokens are in it, those of the warm-up, too: no more than those of the group's own requests are counted. */
 double measure_tokens_per_s(const struct results_group *g)
 {
-    return (double)MIN(g->tokens_in_window, g->completion_tokens) / measure_window_s(g);
+    return (double)g->tokens_in_window / measure_window_s(g);
 }
 
 double measure_goodput_per_s(const struct results_group *g)

@@ -89,6 +89,12 @@ struct steady profile_steady(const struct profile_times *times, size_t count);
 /* Half of the 95 % interval of a closed loop's rate: as a share, that of the mean response time, since users / response time is the rate. */
 double profile_rate_error(const struct results_group *g, double rate);
 
+/* ---- files that the other measuring commands' --export has not ---- */
+
+enum profile_file { PROFILE_FILE_MEASURE, PROFILE_FILE_JUNIT, PROFILE_FILE_HGRM };
+/* By the extension: .xml is JUnit, .hgrm HdrHistogram's percentile text; all else is measure_file_kind's. */
+enum profile_file profile_file_of(const char *path);
+
 /* ---- pieces of the reports ---- */
 
 /* "12 s" and "3 min 2 s"; for progress. */

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/json.h"
+#include "cli/measure_export.h"
 #include "cli/num_signed.h"
 #include "cli/profile_latency.h"
 #include "cli/sentences.h"
@@ -278,6 +279,36 @@ void baseline_write(const struct baseline *b, struct str settings_now, enum tabl
     table_write(&t, format, term);
     table_fini(&t);
     say(b, settings_now, format, term);
+}
+
+size_t baseline_cases(const struct baseline *b, struct arena *a, struct junit_case *out)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < BASELINE_METRICS; i++) {
+        const struct regression *r = &b->found[i];
+        enum measured m = baseline_metrics[i];
+        if (is_empty(r))
+            continue;
+        char then[40];
+        snprintf(then, sizeof then, "%s", measured_show(m, r->median_then * 1e6).text);
+        struct str text = arena_printf(a, "median %s then, %s now (%s): %s", then,
+                                       measured_show(m, r->median_now * 1e6).text,
+                                       change(r->ratio).text, verdicts[r->verdict].text);
+        out[n++] = (struct junit_case){
+            .name = arena_printf(a, "%s against %s", measured_info(m)->heading, b->path),
+            .class_name = STR("regression"),
+            .failure = r->verdict == REGRESSION_FAILED ? text : STR_NONE,
+            .output = text};
+    }
+    struct str text =
+        arena_printf(a, "%llu of %llu failed then, %llu of %llu now",
+                     (unsigned long long)b->failed_then, (unsigned long long)b->requests,
+                     (unsigned long long)b->now_failed, (unsigned long long)b->now_requests);
+    out[n++] = (struct junit_case){.name = arena_printf(a, "Failures against %s", b->path),
+                                   .class_name = STR("regression"),
+                                   .failure = b->failed_more ? text : STR_NONE,
+                                   .output = text};
+    return n;
 }
 
 void baseline_json(const struct baseline *b, struct json_out *j)

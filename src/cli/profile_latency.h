@@ -29,6 +29,9 @@ MUST_USE bool baseline_read(struct baseline *b, const char *path, double allowed
 void baseline_compare(struct baseline *b, const struct profile_run *now, uint64_t seed);
 void baseline_write(const struct baseline *b, struct str settings_now, enum table_format format,
                     const struct term *t);
+/* For CI: a case a metric, and one of failures; at most BASELINE_METRICS + 1 of them. Texts are of the arena. Returns how many. */
+struct junit_case;
+size_t baseline_cases(const struct baseline *b, struct arena *a, struct junit_case *out);
 void baseline_json(const struct baseline *b, struct json_out *j);
 void baseline_fini(struct baseline *b);
 
@@ -71,5 +74,7 @@ struct latency_profile {
 void latency_report(const struct latency_profile *p, enum table_format format,
                     const struct term *t);
 void latency_json(const struct latency_profile *p, FILE *out);
+/* A case a metric compared with --baseline, and one a check of the instrument. */
+void latency_junit(const struct latency_profile *p, FILE *out);
 /* A row a request, for spreadsheets. */
 void latency_measurements_csv(const struct latency_profile *p, FILE *out);

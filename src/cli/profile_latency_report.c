@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "cli/measure_export.h"
 #include "cli/profile_latency.h"
 #include "cli/sentences.h"
 
@@ -211,6 +212,22 @@ void latency_json(const struct latency_profile *p, FILE *out)
     json_count(&j, "measurements_left_out", p->run.kept_lost);
     json_unnest(&j, "}");
     json_out_end(&j, out);
+}
+
+void latency_junit(const struct latency_profile *p, FILE *out)
+{
+    const struct engine_account *a = &p->run.account;
+    struct arena arena;
+    size_t checks, n = 0;
+    arena_init(&arena, NULL, 0);
+    struct junit_case *of_instrument = junit_cases(&arena, NULL, &p->run.validity, &checks);
+    struct junit_case *cases = arena_alloc(&arena, (checks + BASELINE_METRICS + 1) * sizeof *cases);
+    if (p->baseline)
+        n = baseline_cases(p->baseline, &arena, cases);
+    memcpy(cases + n, of_instrument, checks * sizeof *cases);
+    junit_write(out, STR("weir profile latency"), a->started_real_us,
+                (double)(a->ended_ns - a->started_ns) / 1e9, cases, n + checks);
+    arena_fini(&arena);
 }
 
 /* ---- a row a request ---- */

@@ -362,6 +362,14 @@ void profile_run_fini(struct profile_run *r)
 
 /* ---- how it begins and ends ---- */
 
+enum profile_file profile_file_of(const char *path)
+{
+    struct str name = str_from(path);
+    return str_ends(name, STR(".xml"))    ? PROFILE_FILE_JUNIT
+           : str_ends(name, STR(".hgrm")) ? PROFILE_FILE_HGRM
+                                          : PROFILE_FILE_MEASURE;
+}
+
 int64_t profile_seed(int64_t asked)
 {
     struct rng r;

@@ -192,6 +192,11 @@ bool throughput_client_limited(const struct throughput_profile *p)
     return false;
 }
 
+size_t throughput_main_level(const struct throughput_profile *p)
+{
+    return p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+}
+
 void throughput_choose(struct throughput_profile *p, size_t level)
 {
     struct level *l = &p->levels[level];

@@ -53,6 +53,8 @@ void throughput_fini(struct throughput_profile *p);
 void throughput_find(struct throughput_profile *p);
 /* Did this program and not the server limit any level? */
 bool throughput_client_limited(const struct throughput_profile *p);
+/* The level that a report is about: the knee's of a sweep. */
+size_t throughput_main_level(const struct throughput_profile *p);
 /* The report's results, account and validity become those of the level. */
 void throughput_choose(struct throughput_profile *p, size_t level);
 
@@ -64,6 +66,8 @@ void throughput_report(struct throughput_profile *p, enum table_format format,
 void throughput_levels(const struct throughput_profile *p, enum table_format format,
                        const struct term *t);
 void throughput_json(struct throughput_profile *p, FILE *out);
+/* A case for the objectives, and one a check of the instrument, of the level told of. */
+void throughput_junit(struct throughput_profile *p, FILE *out);
 MUST_USE bool throughput_page(struct throughput_profile *p, const char *path, struct err *e);
 /* What was found, in sentences: the knee and why, the objectives. */
 struct sentences;

@@ -254,7 +254,7 @@ static void write_body(struct measure_page *m, void *arg)
 {
     struct throughput_profile *p = arg;
     const struct engine_account *a = p->report.account;
-    size_t at = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t at = throughput_main_level(p);
     const struct engine_account *first = &p->levels[0].run.account;
     int64_t began_us = first->started_real_us;
     int64_t ended_us = a->started_real_us + (int64_t)(a->ended_ns - a->started_ns) / 1000;
@@ -277,7 +277,7 @@ static void write_body(struct measure_page *m, void *arg)
 
 bool throughput_page(struct throughput_profile *p, const char *path, struct err *e)
 {
-    size_t at = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t at = throughput_main_level(p);
     throughput_choose(p, at);
     return measure_page_write(path, "Throughput profile", write_body, p, e);
 }

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "cli/graph.h"
+#include "cli/measure_export.h"
 #include "cli/num_signed.h"
 #include "cli/profile_throughput.h"
 #include "cli/sentences.h"
@@ -398,7 +399,7 @@ static void write_heading(const struct throughput_profile *p, enum table_format 
 void throughput_report(struct throughput_profile *p, enum table_format format,
                        const struct term *term)
 {
-    size_t shown = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t shown = throughput_main_level(p);
     throughput_choose(p, shown);
     write_heading(p, format, term);
     if (p->sweep)
@@ -495,7 +496,7 @@ void throughput_json(struct throughput_profile *p, FILE *out)
 {
     struct json_out j;
     struct sentences s;
-    size_t shown = p->sweep && p->knee.kind != KNEE_NONE ? p->knee.at : 0;
+    size_t shown = throughput_main_level(p);
     throughput_choose(p, shown);
     json_out_init(&j);
     json_nest(&j, NULL, "{");
@@ -521,4 +522,30 @@ void throughput_json(struct throughput_profile *p, FILE *out)
     measure_json_definitions(&j);
     json_unnest(&j, "}");
     json_out_end(&j, out);
+}
+
+void throughput_junit(struct throughput_profile *p, FILE *out)
+{
+    struct arena arena;
+    size_t checks, n = 0;
+    arena_init(&arena, NULL, 0);
+    throughput_choose(p, throughput_main_level(p));
+    const struct engine_account *a = p->report.account;
+    struct junit_case *of_instrument = junit_cases(&arena, NULL, p->report.validity, &checks);
+    struct junit_case *cases = arena_alloc(&arena, (checks + 1) * sizeof *cases);
+    if (p->slo_text) {
+        struct sentences s;
+        sentences_init(&s, "");
+        say_objectives(p, &s);
+        struct str text = arena_str(&arena, table_at(&s.table, 0, 0)->text);
+        cases[n++] = (struct junit_case){.name = str_from(p->slo_text),
+                                         .class_name = STR("objectives"),
+                                         .failure = p->slo_at < 0 ? text : STR_NONE,
+                                         .output = text};
+        table_fini(&s.table);
+    }
+    memcpy(cases + n, of_instrument, checks * sizeof *cases);
+    junit_write(out, STR("weir profile throughput"), a->started_real_us,
+                (double)(a->ended_ns - a->started_ns) / 1e9, cases, n + checks);
+    arena_fini(&arena);
 }

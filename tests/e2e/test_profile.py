@@ -10,6 +10,7 @@ import signal
 import subprocess
 import threading
 import time
+import xml.etree.ElementTree as xml
 
 import pytest
 
@@ -74,7 +75,7 @@ def test_latency_tells_what_the_server_does(server, tmp_path):
 
 
 def test_exports_by_extension(server, tmp_path):
-    names = [tmp_path / n for n in ("r.csv", "r.md", "r.json")]
+    names = [tmp_path / n for n in ("r.csv", "r.md", "r.json", "r.xml", "r.hgrm")]
     words = [w for n in names for w in ("--export", n)]
     profile("latency", "--url", server, "--model", "sim-fast", "--iterations", 10, "--warmup", 0, "--cold", 0, *words)
     rows = list(csv.DictReader(names[0].open()))
@@ -82,6 +83,9 @@ def test_exports_by_extension(server, tmp_path):
     assert all(float(r["ttft_ms"]) >= 20 and r["completion_tokens"] == "6" for r in rows)
     assert "| Total " in names[1].read_text() and "n/a (n" in names[1].read_text()
     assert json.loads(names[2].read_text())["summary"]["ok"] == 10
+    suite = xml.parse(names[3]).getroot().find("testsuite")
+    assert {c.get("name") for c in suite.iter("testcase")} >= {"Client's CPU", "Little's law"}
+    assert names[4].read_text().split()[:2] == ["Value", "Percentile"] and "#[Mean" in names[4].read_text()
     assert not list(tmp_path.glob("*.tmp"))
 
 
@@ -106,14 +110,17 @@ def test_regression_is_real_or_it_is_none(server, tmp_path):
     common = ("--model", "sim-fast", "--iterations", 15, "--cold", 0)
     profile("latency", "--url", server, *common, "--export", base)
     with Mock("--ttft-ms", 80, "--tokens-per-second", 500, "--tokens", 6) as slow:
-        out = tmp_path / "now.json"
+        out, junit = tmp_path / "now.json", tmp_path / "now.xml"
         done = profile("latency", "--url", f"http://127.0.0.1:{slow.port}", *common, "--baseline", base, "--max-regression",
-                       "50%", "--export", out, status=(1,))
+                       "50%", "--export", out, "--export", junit, status=(1,))
     assert "REGRESSION" in done.stdout and "with other settings: url" in done.stdout
     assert "a regression against" in done.stderr or "client-limited" in done.stderr
     b = json.loads(out.read_text())["baseline"]
     assert b["failed"] and b["metrics"]["ttft"]["verdict"] == "regression" and b["metrics"]["ttft"]["p"] < 0.01
     assert b["metrics"]["ttft"]["ratio_ci95"][0] > 1.5 and b["metrics"]["ttft"]["interval_above_bound"]
+
+    failed = [c.get("name") for c in xml.parse(junit).iter("testcase") if c.find("failure") is not None]
+    assert any(name.startswith("TTFT against") for name in failed), failed
 
     # The other way round it is better. Against itself ten times as much may be lost: that holds on any machine.
     done = profile("latency", "--url", server, *common, "--baseline", out)
@@ -280,7 +287,7 @@ def test_failures_are_told(server):
 
 @pytest.mark.parametrize("what, words, says", [
     ("latency", ["--max-regression", "5%"], "--baseline FILE, which is not given"),
-    ("latency", ["--export", "a.xlsx"], "ends in .json, .csv or .md"),
+    ("latency", ["--export", "a.xlsx"], "ends in .json, .csv, .md, .xml or .hgrm"),
     ("latency", ["--direct-model", "m"], "--direct URL"),
     ("latency", ["surplus"], 'unexpected word "surplus"'),
     ("latency", ["--iteration", "3"], "--iterations"),
