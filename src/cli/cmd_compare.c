@@ -17,7 +17,7 @@ enum { RESAMPLES = 10000, EARLY_LEAST = 30, EARLY_EVERY = 10, PROGRESS_EVERY_MS 
  * vary as usual (sigma 0.35). */
 static struct {
     struct option_list models;
-    const char *config, *min_effect, *budget_usd, *export_path, *html_path;
+    const char *config, *min_effect, *budget_usd, *export_path, *html_path, *log_path;
     int64_t iterations, warmup, cold, budget_requests, concurrency;
     bool duet, stop_early, fail_if_slower;
     int format, metric, color;
@@ -26,9 +26,9 @@ static struct measure_options shared = MEASURE_OPTIONS_DEFAULTS;
 
 enum format { FORMAT_TABLE, FORMAT_JSON, FORMAT_CSV, FORMAT_MARKDOWN };
 static const char *const formats[] = {"table", "json", "csv", "markdown", NULL};
-enum metric { METRIC_TOTAL, METRIC_TTFT, METRIC_TPOT, METRIC_COST };
-static const char *const metrics[] = {"total", "ttft", "tpot", "cost", NULL};
-static const enum compared metric_is[] = {[METRIC_TOTAL] = COMPARED_COUNT,
+enum metric { METRIC_E2E, METRIC_TTFT, METRIC_TPOT, METRIC_COST };
+static const char *const metrics[] = {"e2e", "ttft", "tpot", "cost", NULL};
+static const enum compared metric_is[] = {[METRIC_E2E] = COMPARED_COUNT,
                                           [METRIC_TTFT] = COMPARED_TTFT,
                                           [METRIC_TPOT] = COMPARED_TPOT,
                                           [METRIC_COST] = COMPARED_COST};
@@ -51,6 +51,7 @@ static const struct option_row rows[] = {
     {.heading = "Output", .name = "--format", .type = OPT_CHOICE, .into = &given.format, .choices = formats, .value = "FORMAT", .help = "of standard output"},
     {.name = "--export", .type = OPT_STR, .into = &given.export_path, .value = "FILE", .help = "write there too: .json (everything), .csv, .md or .html"},
     {.name = "--html", .type = OPT_STR, .into = &given.html_path, .value = "FILE", .help = "a page with plots, one file that needs nothing else"},
+    {.name = "--log", .type = OPT_STR, .into = &given.log_path, .value = "FILE", .help = "append a record a request, for weir analyze and weir tail"},
     {.name = "--color", .type = OPT_CHOICE, .into = &given.color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
     MEASURE_PROMPT_ROWS(shared),
     MEASURE_TARGET_ROWS(shared),
@@ -99,12 +100,42 @@ static bool read_quantities(struct comparison *c, struct err *e)
            err_set(e, "--budget-usd: expected more than 0, got %s", given.budget_usd);
 }
 
-static bool check_files(struct err *e)
+/* Better now than after an hour of measuring: can there be such a file? */
+static bool check_folder(const char *path, struct err *e)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    char folder[4096];
+    if (!slash || slash == path || (size_t)(slash - path) >= sizeof folder)
+        return true;
+    memcpy(folder, path, (size_t)(slash - path));
+    folder[slash - path] = '\0';
+    return access(folder, W_OK | X_OK) == 0 ||
+           err_set(e, "cannot write %s: %s: %s", path, folder, strerror(errno));
+}
+
+static bool open_log(struct comparison *c, struct err *e)
+{
+    const char *path = given.log_path;
+    if (path)
+        c->log = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
+    return !path || c->log || err_set(e, "--log: cannot write %s: %s", path, strerror(errno));
+}
+
+/* A wrong kind of file is wrong usage; one that cannot be written is not. */
+static int check_files(struct comparison *c, struct err *e)
 {
     enum measure_file kind;
-    if (given.export_path && !measure_file_kind(given.export_path, &kind, e))
-        return err_prefix(e, "--export");
-    return true;
+    if (given.export_path && !measure_file_kind(given.export_path, &kind, e)) {
+        (void)err_prefix(e, "--export");
+        return EXIT_USAGE;
+    }
+    if (!check_folder(given.export_path, e))
+        (void)err_prefix(e, "--export");
+    else if (!check_folder(given.html_path, e))
+        (void)err_prefix(e, "--html");
+    else if (open_log(c, e))
+        return EXIT_GOOD;
+    return EXIT_UNREACHABLE;
 }
 
 /* A seed of 0 is one that is drawn, and told. */
@@ -135,7 +166,7 @@ static bool read_options(struct comparison *c, struct err *e)
     c->run_options.blocks[PHASE_MEASURED] = (size_t)given.iterations;
     c->plan = (struct compare_plan){
         .alpha = .05, .min_effect = .05, .resamples = RESAMPLES, .seed = c->run_options.seed};
-    return read_quantities(c, e) && check_files(e);
+    return read_quantities(c, e);
 }
 
 /* ---- while it runs ---- */
@@ -354,6 +385,9 @@ static int prepare(struct comparison *c, int argc, char **argv)
     size_t name_count = names_given(argc, argv, names, COUNT(names), &e);
     if (e.text[0] || !read_options(c, &e))
         return fail(&e, EXIT_USAGE);
+    status = check_files(c, &e);
+    if (status != EXIT_GOOD)
+        return fail(&e, status);
     c->target = measure_options_target(COMMAND, &shared, &status);
     c->prompts = c->target ? measure_options_prompts(COMMAND, &shared, &status) : NULL;
     if (!c->prompts)
@@ -366,11 +400,14 @@ static int prepare(struct comparison *c, int argc, char **argv)
 static int run(int argc, char **argv)
 {
     static struct comparison c;
+    struct err e = {0};
     arena_init(&c.arena, NULL, 0);
     int status = prepare(&c, argc, argv);
     if (status == EXIT_GOOD) {
         run_it(&c);
         status = report(&c);
+        if (c.log && !compare_write_log(&c, c.log, given.log_path, &e))
+            status = fail(&e, EXIT_UNREACHABLE);
         compare_run_fini(&c.run);
     }
     prompts_free(c.prompts);

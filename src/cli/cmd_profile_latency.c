@@ -33,7 +33,7 @@ static const struct option_row rows[] = {
     {.name = "--concurrency", .short_name = "-c", .type = OPT_INT, .into = &concurrency, .min = 1, .max = 10000, .value = "N", .help = "requests at a time"},
     {.name = "--cold", .type = OPT_INT, .into = &cold, .min = 0, .max = 100000, .value = "N", .help = "requests after them over connections of their own, reported apart; 0: none"},
     {.name = "--direct", .type = OPT_STR, .into = &direct_url, .value = "URL", .help = "the provider behind the gateway: tells what the gateway adds, from as many requests each way, in alternating blocks"},
-    {.name = "--direct-key", .type = OPT_STR, .into = &direct_key, .value = "KEY", .help = "its key (default: the same)"},
+    {.name = "--direct-key", .type = OPT_STR, .into = &direct_key, .value = "KEY", .help = "its key (default: none; that of the gateway is not sent there)"},
     {.name = "--direct-model", .type = OPT_STR, .into = &direct_model, .value = "NAME", .help = "what it calls the model (default: the same)"},
     {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a request), .md, .xml (JUnit) or .hgrm (HdrHistogram); may be given several times"},
     {.name = "--baseline", .type = OPT_STR, .into = &baseline_path, .value = "FILE", .help = "compare with what --export wrote as JSON; exits 1 on a regression that is statistically real"},
@@ -106,7 +106,9 @@ static int prepare_direct(struct job *j)
     if (!direct_url)
         return EXIT_GOOD;
     o.url = direct_url;
-    o.key = direct_key ? direct_key : shared.key;
+    /* The gateway's key and headers are not for others. */
+    o.key = direct_key ? direct_key : "";
+    o.headers.count = 0;
     j->direct = measure_options_target(COMMAND, &o, &status);
     j->direct_mix = (struct mix_part){direct_model ? str_from(direct_model) : j->p.model, 1};
     return j->direct ? EXIT_GOOD : status;

@@ -19,7 +19,7 @@ static struct measure_options shared = MEASURE_OPTIONS_DEFAULTS;
 static const char *model, *duration_text, *slo_text, *slo_share_text, *html_path, *log_path;
 static struct option_list exports;
 static int64_t requests, concurrency, max_concurrency, warmup = -1, threads = 1;
-static double rate;
+static double rate = NAN;
 static bool sweep, poisson;
 static bool self_testing;
 static int format, color = COLOR_AUTO;
@@ -70,6 +70,8 @@ struct job {
 /* Options that exclude each other: the first sentence that applies. */
 static const char *contradiction(void)
 {
+    if (!isnan(rate) && !(rate > 0))
+        return "--rate: expected more than 0 requests a second";
     if (sweep && rate > 0)
         return "--sweep goes over users: it cannot be combined with --rate";
     if (sweep && concurrency > 0)

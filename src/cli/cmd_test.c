@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "cli/test.h"
+#include "measure/failure.h"
 
 #define REPEAT_MAX         1000
 #define HEALTH_PATIENCE_MS 10000
@@ -158,10 +159,7 @@ static int status_of(const struct test_result *list, size_t count)
     int status = EXIT_GOOD;
     for (size_t i = 0; i < count; i++) {
         enum outcome o = list[i].sample.outcome;
-        bool unreached = o == OUTCOME_DNS || o == OUTCOME_CONNECT_REFUSED ||
-                         o == OUTCOME_CONNECT_TIMEOUT || o == OUTCOME_CONNECT_OTHER ||
-                         o == OUTCOME_TLS;
-        if (unreached)
+        if (outcome_is_unreached(o))
             return EXIT_UNREACHABLE;
         if (o != OUTCOME_OK)
             status = EXIT_PROBLEM;

@@ -6,6 +6,7 @@
  *   compare_tables.c  tables for people, Markdown and CSV
  *   compare_json.c    everything, for programs
  *   compare_page.c    the page of --html
+ *   compare_log.c     the records of --log
  *
  * Owner: one struct comparison, the command's; texts in its arena. [one thread] */
 #pragma once
@@ -31,6 +32,7 @@ struct comparison {
     struct compare_plan plan;
     enum compared asked; /* metric, COMPARED_COUNT: the usual one */
     bool stop_early;
+    FILE *log; /* of --log, or NULL */
     enum prompt_api api;
     volatile int interrupted;
     int unusable; /* a model that answered nothing before measuring began; -1: none */
@@ -65,4 +67,7 @@ void compare_write_models(struct comparison *c, enum table_format format, const 
 void compare_write_pairs(struct comparison *c, enum table_format format, const struct term *t);
 void compare_write_csv(struct comparison *c, FILE *out);
 void compare_write_json(struct comparison *c, FILE *out);
+/* Appends all requests of whole blocks to `out`, and closes it (unless it is standard output). */
+MUST_USE bool compare_write_log(const struct comparison *c, FILE *out, const char *path,
+                                struct err *e);
 MUST_USE bool compare_write_page(struct comparison *c, const char *path, struct err *e);

@@ -240,6 +240,7 @@ static void write_instrument(struct json_out *j, const struct compare_run *r)
 {
     double stamped = (double)r->stamped_reads;
     json_nest(j, "instrument", "{");
+    json_number(j, "cpu_share", (double)r->cpu_ns / (double)r->elapsed_ns, "%.4f");
     json_count(j, "reads", r->reads);
     json_count(j, "reads_stamped_by_kernel", r->stamped_reads);
     json_number(j, "receive_lag_mean_ms", stamped > 0 ? r->lag_sum_ns / stamped / 1e6 : NAN,

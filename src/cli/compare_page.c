@@ -126,8 +126,10 @@ static double trial_us(const struct compare_trial *t, enum compared m)
 static void write_course(struct measure_page *p, const struct comparison *c, enum compared m)
 {
     struct plot_series series[SERIES_MAX];
-    size_t blocks = c->run_options.blocks[PHASE_MEASURED],
-           count = MIN(c->model_count, (size_t)SERIES_MAX);
+    size_t blocks = 0, count = MIN(c->model_count, (size_t)SERIES_MAX); /* as far as the run came */
+    for (size_t t = 0; t < c->run.trial_count; t++)
+        if (c->run.trials[t].phase == PHASE_MEASURED)
+            blocks = MAX(blocks, (size_t)c->run.trials[t].block + 1);
     double *xs = arena_alloc(&p->arena, MAX(blocks, (size_t)1) * sizeof *xs);
     for (size_t b = 0; b < blocks; b++)
         xs[b] = (double)b + 1;
@@ -187,7 +189,7 @@ static void write_sentences(struct measure_page *p, const struct sentence *s, si
 
 static void write_body(struct measure_page *p, void *arg)
 {
-    static const enum compared timed[] = {COMPARED_TOTAL, COMPARED_TTFT};
+    static const enum compared timed[] = {COMPARED_E2E, COMPARED_TTFT};
     struct comparison *c = arg;
     int64_t until_us = c->run.started_real_us + (int64_t)(c->run.elapsed_ns / 1000);
     measure_page_range(p, c->run.started_real_us, until_us, c->target->url,

@@ -328,15 +328,14 @@ static void remark_lengths(struct comparison *c)
     if (r->primary == COMPARED_PER_TOKEN)
         REMARK(
             c, STYLE_WARN,
-            "Answers differ in length in %zu of %zu blocks, so totals are not compared: time per "
+            "Answers differ in length in %zu of %zu blocks, so E2E is not compared: time per "
             "token is, over which longer answers spread their first token. Ask for answers of one "
-            "length (--max-tokens) to compare totals.",
+            "length (--max-tokens) to compare E2E.",
             r->blocks_unequal, r->blocks);
     else
-        REMARK(
-            c, STYLE_NONE,
-            "In %zu of %zu blocks answers differ in length: totals are compared over the others.",
-            r->blocks_unequal, r->blocks);
+        REMARK(c, STYLE_NONE,
+               "In %zu of %zu blocks answers differ in length: E2E is compared over the others.",
+               r->blocks_unequal, r->blocks);
 }
 
 /* What is to be known of one model. */
@@ -375,7 +374,7 @@ static void remark_drift(struct comparison *c)
     const struct compare_result *result = &r->results[r->primary];
     if (fabs(log(r->later)) > log1p(drift_worth_saying))
         REMARK(c, STYLE_NONE,
-               "All models drifted together: totals of the second half of the run were %s against "
+               "All models drifted together: E2E in the second half of the run was %s against "
                "the first. Blocks are compared within themselves, so that cancels out.",
                compare_change(r->later).text);
     for (size_t i = 0; i < result->pair_count; i++) {
@@ -402,9 +401,30 @@ static void remark_drift(struct comparison *c)
                 compare_change(r->position[i]).text);
 }
 
+/* "E2E: last token's arrival - first byte sent; TTFT: ..." */
+static void remark_definitions(struct comparison *c)
+{
+    struct str text = STR_NONE;
+    for (int m = 0; m < COMPARED_COUNT; m++)
+        if (c->report.has[m] && (m != COMPARED_PER_TOKEN || c->report.is_compared[m]))
+            text = arena_printf(&c->arena, "%.*s%s: %s. ", STR_ARG(text),
+                                compared_info((enum compared)m)->heading,
+                                compared_info((enum compared)m)->formula);
+    REMARK(c, STYLE_DIM,
+           "%.*sPercentiles are nearest rank; a failure is infinitely slow (docs/compare.md).",
+           STR_ARG(text));
+}
+
 static void remark_run(struct comparison *c)
 {
     const struct compare_run *run = &c->run;
+    double busy = (double)run->cpu_ns / (double)run->elapsed_ns;
+    if (busy > .8 && c->run_options.lanes > 1)
+        REMARK(c, STYLE_WARN,
+               "This program was busy %s of the time: with --concurrency %zu it may hold requests "
+               "up. Times "
+               "are from when they were sent, but measure again with less at once.",
+               num_pct(busy).text, c->run_options.lanes);
     struct str stamps = STR("by the kernel");
     if (run->stamped_reads == 0)
         stamps = STR("when read returned (no kernel stamps here)");
@@ -435,4 +455,5 @@ void compare_find_words(struct comparison *c)
     remark_lengths(c);
     remark_drift(c);
     remark_run(c);
+    remark_definitions(c);
 }

@@ -29,7 +29,7 @@ struct load_options {
     struct measure_options shared;
     const char *model, *mix;
     int64_t concurrency, requests, burst;
-    double rate, gamma, speed; /* NaN or 0: not given */
+    double rate, gamma, speed; /* NaN: not given */
     bool poisson;
     const char *duration, *ramp, *warmup, *stages, *replay;
     int64_t threads, connections; /* 0: not given */
@@ -50,8 +50,9 @@ struct load_plan {
     struct measure_target *target;
     struct prompts *prompts;
     enum prompt_api api;
-    bool open_loop; /* in one measured stage at least */
-    bool all_open;  /* in all of them */
+    uint64_t prompts_hash; /* of what is asked, but for what chance decides */
+    bool open_loop;        /* in one measured stage at least */
+    bool all_open;         /* in all of them */
     bool spin;
 };
 /* False with sentences on stderr and *status. Always load_plan_fini. */

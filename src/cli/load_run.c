@@ -295,9 +295,8 @@ static uint64_t hash_of(const struct load_plan *p)
                            (unsigned long long)t->duration_ns, (unsigned long long)t->requests,
                            t->spacing, t->gamma_shape, t->burst, t->warm_up);
     }
-    good &= buf_printf(&b, "r %zu %.9g\np %zu %d %d\n", p->arrivals.replay_count,
-                       p->arrivals.replay_speed, prompts_count(p->prompts),
-                       prompts_stream(p->prompts), p->api);
+    good &= buf_printf(&b, "r %zu %.9g\np %llx\n", p->arrivals.replay_count,
+                       p->arrivals.replay_speed, (unsigned long long)p->prompts_hash);
     ENSURE(good);
     uint64_t hash = str_hash(buf_str(&b));
     buf_fini(&b);

@@ -7,7 +7,13 @@
 #include "base/clock.h"
 #include "cli/profile_throughput.h"
 
-enum { REQUESTS_LEAST = 20, REQUESTS_A_USER = 8, WARMUP_A_USER = 2, REFINED_MOST = 3 };
+enum {
+    REQUESTS_LEAST = 20,
+    REQUESTS_A_USER = 8,
+    WARMUP_A_USER = 2,
+    REFINED_MOST = 3,
+    ATTEMPTS_MOST = 3
+};
 #define SECONDS_LEAST   3.0
 #define REQUESTS_MOST   1e6
 #define FAILED_MOST     0.05 /* a level with more failures is no level to work at */
@@ -98,20 +104,33 @@ bool throughput_measure(struct throughput_profile *p, const struct level_plan *p
              plan->open_loop ? num_rate(load).text : num_count(load).text, load > 1 ? "s" : "");
     o.label = label;
     o.plan = &arrivals;
-    if (!profile_run(&o, &run, e))
-        return false;
+    unsigned attempts = 0;
+    bool again;
+    do {
+        if (!profile_run(&o, &run, e))
+            return false;
+        attempts++;
+        again = p->sweep && attempts < ATTEMPTS_MOST && run.validity.client_limited &&
+                !profile_interrupted();
+        if (again)
+            profile_run_fini(&run);
+    } while (again);
     struct level *l = insert(p, load);
     l->run = run;
+    l->attempts = attempts;
     judge(l, p, plan->open_loop);
     return true;
 }
 
 /* ---- the sweep ---- */
 
+/* Up to the first level at which the client was the limit: what the server does from there on is not known. */
 static size_t knee_levels(const struct throughput_profile *p, struct knee_level out[LEVELS_MAX])
 {
     for (size_t i = 0; i < p->level_count; i++) {
         const struct level *l = &p->levels[i];
+        if (l->run.validity.client_limited)
+            return i;
         out[i] = (struct knee_level){
             .load = l->load,
             .throughput = l->steady.requests_per_s,
@@ -166,8 +185,8 @@ bool throughput_sweep(struct throughput_profile *p, const struct level_plan *pla
     bool good = true;
     for (double users = 1; good; users = MIN(users * 2, (double)most)) {
         good = throughput_measure(p, plan, users, e);
-        if (profile_interrupted() || users >= (double)most ||
-            !knee_goes_on(levels, knee_levels(p, levels)))
+        if (!good || profile_interrupted() || users >= (double)most ||
+            throughput_client_limited(p) || !knee_goes_on(levels, knee_levels(p, levels)))
             break;
     }
     throughput_find(p);

@@ -14,6 +14,7 @@ struct level {
     double error;      /* half of the 95 % interval of the requests a second; NaN: not known */
     double good_share; /* of the attempts, that met every objective; NaN: none were given */
     bool bad;          /* too many failures, or the client was the limit */
+    unsigned attempts; /* a level of a sweep is measured again where the client was the limit */
 };
 
 struct throughput_profile {

@@ -77,7 +77,7 @@ static size_t neighbour(const struct throughput_profile *p, size_t at, double fa
     for (size_t i = 0; i < p->level_count; i++) {
         double d = fabs(log(p->levels[i].load / (p->levels[at].load * factor)));
         if ((factor > 1 ? i > at : i < at) && isfinite(requests_of(&p->levels[i])) &&
-            d < distance) {
+            !p->levels[i].run.validity.client_limited && d < distance) {
             distance = d;
             best = i;
         }
@@ -116,7 +116,9 @@ static void say_knee(const struct throughput_profile *p, struct sentences *s)
                   measured_show(MEASURED_RESPONSE, mean_response_ns(l)).text);
     say_step(p, s, neighbour(p, k->at, 0.5), k->at);
     say_step(p, s, k->at, neighbour(p, k->at, 2));
-    if (k->kind == KNEE_NOT_REACHED)
+    if (k->kind == KNEE_NOT_REACHED && throughput_client_limited(p))
+        sentences_add(s, "What comes beyond that is not known: there the client was the limit.");
+    else if (k->kind == KNEE_NOT_REACHED)
         sentences_add(s, "Go on with --max-concurrency %.0f.", l->load * 4);
     else if (requests_of(peak) > requests_of(l) * PEAK_WORTH_TELLING)
         sentences_add(s, "The most it answered was %s requests a second, at %s users.",
@@ -165,6 +167,9 @@ static void say_limits(const struct throughput_profile *p, struct sentences *s)
             sentences_add(s, "At %s%s %s of the requests failed: %s", show_load(p, l->load).text,
                           p->open_loop ? "" : " users", num_pct(failed_share(l)).text,
                           l->run.results->failure_count ? l->run.results->failures[0].error : "");
+        else if (l->attempts > 1)
+            sentences_add(s, "%s%s were measured %u times: before, the client was the limit.",
+                          show_load(p, l->load).text, p->open_loop ? "" : " users", l->attempts);
         if (l->steady.whole_run && p->sweep)
             sentences_add(s,
                           "At %s%s the run was so short that its ending is in its numbers: give "
@@ -430,6 +435,7 @@ static void write_level(struct throughput_profile *p, size_t i, struct json_out 
     json_number(j, p->open_loop ? "rate_per_s" : "users", l->load, "%.9g");
     json_text(j, "mark", str_from(mark));
     json_bool(j, "bad", l->bad);
+    json_count(j, "attempts", l->attempts);
     json_nest(j, "steady", "{");
     json_number(j, "seconds", l->steady.seconds, "%.6f");
     json_bool(j, "whole_run", l->steady.whole_run);

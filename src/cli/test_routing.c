@@ -52,7 +52,7 @@ static bool from_config(struct routes *r, const char *path, struct err *e)
         return false;
     r->list = arena_zalloc(&r->arena, MAX(c->deployment_count, 1u) * sizeof *r->list);
     for (uint32_t i = 0; i < c->deployment_count; i++)
-        add_model(r, c->deployments[i].model_name, STR_NONE);
+        add_model(r, c->deployments[i].model_name, c->deployments[i].mode);
     config_put(c);
     return true;
 }

@@ -172,7 +172,6 @@ static void on_done(struct http_exchange *x)
 static void give_up(struct sending *g, enum outcome outcome, const char *detail, uint64_t now_ns)
 {
     struct sample *s = &g->out->sample;
-    sample_take_marks(s, &g->x);
     answer_broken(&g->tester->answer);
     s->outcome = (uint8_t)outcome;
     snprintf(s->error, sizeof s->error, "%s", detail);
@@ -184,6 +183,7 @@ static void on_fail(struct http_exchange *x, enum error_code code, const char *d
 {
     struct sending *g = CONTAINER(x, struct sending, x);
     uint64_t now_ns = clock_mono_ns();
+    sample_take_marks(&g->out->sample, x);
     give_up(g, sample_failure(&g->out->sample, x, code, detail, now_ns), detail, now_ns);
 }
 
@@ -218,6 +218,7 @@ static void wait_for_end(struct sending *g)
         uint64_t now_ns = clock_mono_ns();
         if (!g->over && test_stop) {
             http_cancel(g->tester->client, &g->x);
+            sample_take_marks(&g->out->sample, &g->x);
             give_up(g, OUTCOME_CANCELLED, "given up before the answer was whole (Ctrl-C)", now_ns);
         }
         show_progress(g, now_ns);

@@ -405,6 +405,17 @@ struct str answer_headers_so_far(struct request *r)
     return (struct str){text, (size_t)(at - text)};
 }
 
+struct str answer_times_of_failure(struct request *r)
+{
+    const struct http_exchange *x = r->attempt ? &r->attempt->exchange : NULL;
+    uint64_t now_ns = clock_mono_ns(), sent_ns = x && x->sent_ns ? x->sent_ns : now_ns;
+    char *text = arena_alloc(&r->arena, TIMES_BYTES);
+    char *end =
+        put_times(text, us_between(r->arrived_ns, now_ns), us_between(r->arrived_ns, sent_ns),
+                  us_between(sent_ns, now_ns), finish_lost_us(r, now_ns));
+    return (struct str){text, (size_t)(end - text)};
+}
+
 struct str answer_headers_with_costs(struct request *r)
 {
     const struct record *rec = &r->record;

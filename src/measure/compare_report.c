@@ -7,10 +7,11 @@
 #include "base/mem.h"
 
 static const struct compared_info infos[] = {
-    [COMPARED_TOTAL] = {"total", "Total", "_ms", "total time", "faster", "slower",
-                        "last token's arrival - first byte sent (E2E); whole answers: their end"},
-    [COMPARED_PER_TOKEN] = {"per_token", "Per token", "_ms", "time per token", "faster", "slower",
-                            "total / tokens of the answer"},
+    [COMPARED_E2E] =
+        {"e2e", "E2E", "_ms", "end-to-end time", "faster", "slower",
+         "last token's arrival - first byte sent; of an answer that is no stream: its end"},
+    [COMPARED_PER_TOKEN] = {"normalized", "Per token", "_ms", "time per token", "faster", "slower",
+                            "E2E / tokens of the answer"},
     [COMPARED_TTFT] = {"ttft", "TTFT", "_ms", "time to first token", "faster", "slower",
                        "first token's arrival - first byte sent, over a kept connection"},
     [COMPARED_TPOT] = {"tpot", "TPOT", "_ms", "time per token after the first", "faster", "slower",
@@ -18,7 +19,6 @@ static const struct compared_info infos[] = {
     [COMPARED_COST] = {"cost_per_1k", "Cost/1k", "_usd", "cost", "cheaper", "dearer",
                        "cost / (prompt tokens + completion tokens) x 1,000"},
 };
-const char *const compared_keys[] = {"total", "per_token", "ttft", "tpot", "cost_per_1k", NULL};
 
 /* Blocks with answers of one length, as a share of all, from which totals are compared over them. */
 static const double equal_share = .9;
@@ -35,7 +35,7 @@ static double ms_between(uint64_t from_ns, uint64_t to_ns)
     return from_ns && to_ns > from_ns ? (double)(to_ns - from_ns) / (double)NS_PER_MS : NAN;
 }
 
-static double total_ms(const struct sample *s)
+static double e2e_ms(const struct sample *s)
 {
     uint64_t end_ns = s->stream && s->last_token_ns ? s->last_token_ns : s->end_ns;
     return ms_between(s->sent_first_ns, end_ns);
@@ -49,8 +49,8 @@ static double value_of(const struct compare_trial *t, enum compared c)
     if (s->outcome != OUTCOME_OK)
         return c == COMPARED_COST ? NAN : INFINITY;
     switch (c) {
-    case COMPARED_TOTAL: return total_ms(s);
-    case COMPARED_PER_TOKEN: return tokens >= 1 ? total_ms(s) / tokens : NAN;
+    case COMPARED_E2E: return e2e_ms(s);
+    case COMPARED_PER_TOKEN: return tokens >= 1 ? e2e_ms(s) / tokens : NAN;
     case COMPARED_TTFT: return ms_between(s->sent_first_ns, s->first_token_ns);
     case COMPARED_TPOT:
         return tokens >= 2 ? ms_between(s->first_token_ns, s->last_token_ns) / (tokens - 1) : NAN;
@@ -142,7 +142,7 @@ static bool lengths_fit(const struct compare_report *r)
 /* Totals are compared over blocks with answers of one length only, but each model's own figures are of all. */
 static void compare_totals(struct compare_report *r, const struct rows *rows, double *values)
 {
-    struct compare_result *all = &r->results[COMPARED_TOTAL], of_equal;
+    struct compare_result *all = &r->results[COMPARED_E2E], of_equal;
     if (r->blocks_unequal == 0 || !lengths_fit(r))
         return;
     for (size_t row = 0; row < rows->count; row++)
@@ -161,7 +161,7 @@ static void compare_metric(struct compare_report *r, const struct rows *rows, en
     double *values = matrix_of(rows, c, &r->has[c]);
     compare_values(values, rows->count, rows->models, &r->plan, &r->results[c]);
     r->is_compared[c] = r->has[c];
-    if (c == COMPARED_TOTAL) {
+    if (c == COMPARED_E2E) {
         r->is_compared[c] = r->has[c] && lengths_fit(r);
         compare_totals(r, rows, values);
     } else if (c == COMPARED_PER_TOKEN && lengths_fit(r)) {
@@ -183,8 +183,8 @@ static void find_drift(struct compare_report *r, const struct rows *rows)
         for (size_t i = 0; i < cells; i++) {
             const struct compare_trial *t = rows->trials[i];
             size_t row = i / rows->models;
-            double value = value_of(t, COMPARED_TOTAL);
-            double centre = r->results[COMPARED_TOTAL].system[t->model].median.value;
+            double value = value_of(t, COMPARED_E2E);
+            double centre = r->results[COMPARED_E2E].system[t->model].median.value;
             bool wanted = h == 0   ? row < half
                           : h == 1 ? row >= rows->count - half
                                    : t->position == h - 2;
@@ -296,8 +296,8 @@ static void find_successes(struct compare_report *r, const struct rows *rows)
 
 static enum compared decider(const struct compare_report *r, enum compared asked)
 {
-    if (asked == COMPARED_COUNT || asked == COMPARED_TOTAL || asked == COMPARED_PER_TOKEN)
-        asked = r->has[COMPARED_PER_TOKEN] && !lengths_fit(r) ? COMPARED_PER_TOKEN : COMPARED_TOTAL;
+    if (asked == COMPARED_COUNT || asked == COMPARED_E2E || asked == COMPARED_PER_TOKEN)
+        asked = r->has[COMPARED_PER_TOKEN] && !lengths_fit(r) ? COMPARED_PER_TOKEN : COMPARED_E2E;
     return asked;
 }
 

@@ -7,9 +7,8 @@
 #include "measure/compare_run.h"
 #include "measure/compare_stats.h"
 
-/* C(NAME, key, heading, unit, lower is called, formula) */
 enum compared {
-    COMPARED_TOTAL, /* first byte sent to last token; compared where all answers are equally long */
+    COMPARED_E2E, /* first byte sent to last token; compared where all answers are equally long */
     COMPARED_PER_TOKEN, /* that over the answer's tokens */
     COMPARED_TTFT,
     COMPARED_TPOT,
@@ -17,14 +16,13 @@ enum compared {
     COMPARED_COUNT
 };
 struct compared_info {
-    const char *key, *heading; /* "total", "Total" */
+    const char *key, *heading; /* "e2e", "E2E" */
     const char *suffix;        /* of keys in files: "_ms", "_usd" */
-    const char *noun;          /* "total time" */
+    const char *noun;          /* "end-to-end time" */
     const char *less, *more;   /* "faster", "slower" */
     const char *formula;
 };
 const struct compared_info *compared_info(enum compared c);
-extern const char *const compared_keys[]; /* NULL-terminated, in that order */
 
 struct compare_model_facts {
     uint64_t requests, ok, limited, reconnected, token_mismatches, unpriced;
@@ -57,7 +55,7 @@ struct compare_report {
         *position; /* [models]: typical time at this place of the block over that of all places */
 };
 
-/* `asked`: the metric that decides, or COMPARED_COUNT for the usual one: the total, by the token where answers differ in length. compare_report_fini
+/* `asked`: the metric that decides, or COMPARED_COUNT for the usual one: end to end, by the token where answers differ in length. compare_report_fini
  * frees; `run` is borrowed. */
 void compare_report_make(struct compare_report *r, const struct compare_run *run,
                          const struct compare_plan *plan, enum compared asked);

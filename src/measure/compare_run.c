@@ -6,12 +6,12 @@
  * keeps no connection. Owner: everything belongs to the run; the loop's thread is the caller's. */
 #include "measure/compare_run.h"
 
-#include <errno.h>
 #include <math.h>
 
 #include "base/clock.h"
 #include "measure/answer.h"
 #include "measure/blocks.h"
+#include "measure/failure.h"
 #include "observe/cost.h"
 
 enum { PASS_MS = 100, ID_BYTES = 40, IDLE_S = 3600 };
@@ -115,20 +115,9 @@ static void begin_trial(struct slot *s, uint32_t position)
 
 static void take_marks(struct slot *s)
 {
-    const struct http_exchange *x = &s->x;
-    struct sample *m = &s->trial.sample;
-    m->reused = x->reused;
-    m->start_ns = x->started_ns;
-    m->sent_first_ns = x->send_began_ns;
-    m->sent_ns = x->sent_ns;
-    m->first_byte_ns = x->first_byte_ns;
-    m->gaps_ns = NULL;
-    m->gap_count = 0;
-    if (!x->reused) {
-        m->resolved_ns = x->resolved_ns;
-        m->connected_ns = x->tcp_ns;
-        m->secured_ns = x->target->tls ? x->connected_ns : 0;
-    }
+    sample_take_marks(&s->trial.sample, &s->x);
+    s->trial.sample.gaps_ns = NULL; /* the next one's, soon */
+    s->trial.sample.gap_count = 0;
 }
 
 static double cost_of_trial(const struct compare_trial *t, const struct price *price)
@@ -188,42 +177,17 @@ static void on_done(struct http_exchange *x)
     trial_ended(s);
 }
 
-static enum outcome outcome_of_connect(const char *detail)
-{
-    const char *refused = strerror(ECONNREFUSED), *timed_out = strerror(ETIMEDOUT);
-    if (strncmp(detail, refused, strlen(refused)) == 0)
-        return OUTCOME_CONNECT_REFUSED;
-    if (strncmp(detail, timed_out, strlen(timed_out)) == 0 ||
-        strstr(detail, "not connected within"))
-        return OUTCOME_CONNECT_TIMEOUT;
-    return OUTCOME_CONNECT_OTHER;
-}
-
-static enum outcome outcome_of(enum error_code code, const char *detail)
-{
-    switch (code) {
-    case ERR_UPSTREAM_RESOLVE: return OUTCOME_DNS;
-    case ERR_UPSTREAM_CONNECT: return outcome_of_connect(detail);
-    case ERR_UPSTREAM_PROXY: return OUTCOME_CONNECT_OTHER;
-    case ERR_UPSTREAM_TLS: return OUTCOME_TLS;
-    case ERR_UPSTREAM_TIMEOUT: return OUTCOME_TOTAL_TIMEOUT; /* there is no other here */
-    case ERR_UPSTREAM_TRUNCATED: return OUTCOME_TRUNCATED;
-    case ERR_UPSTREAM_PROTOCOL:
-    case ERR_UPSTREAM_TOO_LARGE: return OUTCOME_INVALID;
-    default: return OUTCOME_SEND;
-    }
-}
-
 static void on_fail(struct http_exchange *x, enum error_code code, const char *detail)
 {
     struct slot *s = CONTAINER(x, struct slot, x);
     struct sample *m = &s->trial.sample;
+    uint64_t now_ns = clock_mono_ns();
+    take_marks(s);
     answer_broken(&s->answer);
-    m->outcome = (uint8_t)outcome_of(code, detail ? detail : "");
+    m->outcome = (uint8_t)sample_failure(m, x, code, detail, now_ns);
     snprintf(m->error, sizeof m->error, "%s%s%s", error_info(code)->sentence,
              detail && *detail ? ": " : "", detail ? detail : "");
-    m->end_ns = clock_mono_ns();
-    take_marks(s);
+    m->end_ns = now_ns;
     trial_ended(s);
 }
 
@@ -311,6 +275,13 @@ static void trial_ended(struct slot *s)
 }
 
 /* ---- the run ---- */
+
+static uint64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * NS_PER_S + (uint64_t)t.tv_nsec;
+}
 
 static void driver_init(struct driver *d, struct compare_run *r)
 {
@@ -426,7 +397,7 @@ void compare_run(struct compare_run *r, const struct compare_run_options *o)
     *r = (struct compare_run){.options = o, .started_real_us = clock_real_us()};
     ENSURE(o->model_count >= 1 && o->model_count <= COMPARE_MODELS_MAX && o->lanes >= 1 &&
            o->seed != 0);
-    uint64_t began_ns = clock_mono_ns();
+    uint64_t began_ns = clock_mono_ns(), cpu_began_ns = thread_cpu_ns();
     driver_init(&d, r);
     lanes_init(&d);
     for (;;) {
@@ -443,6 +414,7 @@ void compare_run(struct compare_run *r, const struct compare_run_options *o)
     }
     driver_fini(&d);
     r->elapsed_ns = clock_mono_ns() - began_ns;
+    r->cpu_ns = thread_cpu_ns() - cpu_began_ns;
 }
 
 void compare_run_fini(struct compare_run *r)

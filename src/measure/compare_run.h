@@ -68,7 +68,7 @@ struct compare_run {
     uint64_t unpriced; /* answered requests whose cost is not known */
     enum compare_end end;
     int64_t started_real_us;
-    uint64_t elapsed_ns;
+    uint64_t elapsed_ns, cpu_ns; /* cpu: of this thread */
     uint64_t reads, stamped_reads,
         lag_max_ns; /* receive lag: the kernel's stamp to the read's return */
     double lag_sum_ns;

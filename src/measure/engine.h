@@ -1,7 +1,9 @@
 /* engine.h -- sends requests by a plan and measures each: the instrument. One event loop a thread, on the gateway's own net/ and http/.
  *
- * Latency is counted from when a request was due, not from when there was time to send it (no coordinated omission). Nothing is hidden: what was due
- * and could not be sent is a sample too (OUTCOME_DROPPED). Precise schedules sleep until shortly before a request is due and then spin. */
+ * Latency is counted from when a request was due, not from when there was time to send it (no coordinated omission). Nothing is hidden: what is due waits
+ * for a slot and is sent late; what never had one before the run was over is a sample too (OUTCOME_DROPPED). A stall of this program just before the
+ * end is made up for half a second: as long as there are slots, what was due in it is sent late. Precise schedules sleep until shortly before a request
+ * is due and then spin. Each request has an x-request-id of its own, and a nonce in its prompt that no other run has. */
 #pragma once
 
 #include "measure/arrivals.h"

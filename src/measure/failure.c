@@ -56,6 +56,18 @@ enum outcome sample_failure(const struct sample *s, const struct http_exchange *
     case ERR_UPSTREAM_TRUNCATED: return OUTCOME_TRUNCATED;
     case ERR_UPSTREAM_PROTOCOL:
     case ERR_UPSTREAM_TOO_LARGE: return OUTCOME_INVALID;
-    default: return OUTCOME_SEND;
+    default: return s->first_byte_ns ? OUTCOME_TRUNCATED : OUTCOME_SEND;
+    }
+}
+
+bool outcome_is_unreached(enum outcome o)
+{
+    switch (o) {
+    case OUTCOME_DNS:
+    case OUTCOME_CONNECT_REFUSED:
+    case OUTCOME_CONNECT_TIMEOUT:
+    case OUTCOME_CONNECT_OTHER:
+    case OUTCOME_TLS: return true;
+    default: return false;
     }
 }

@@ -33,6 +33,9 @@ static double rate(double number, double seconds)
 static const struct results_group *group_of(const struct limit_asked *l, const struct results *r)
 {
     ENSURE(r != NULL);
+    bool is_only = l->scope == LIMIT_MODEL ? r->model_count == 1 : r->stage_count == 1;
+    if (l->scope == LIMIT_ALL || (is_only && l->index == 0))
+        return &r->total; /* results_seal fills the only group: until then it is empty */
     switch (l->scope) {
     case LIMIT_MODEL: return l->index < r->model_count ? &r->by_model[l->index] : NULL;
     case LIMIT_STAGE: return l->index < r->stage_count ? &r->by_stage[l->index] : NULL;

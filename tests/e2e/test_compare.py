@@ -144,26 +144,26 @@ def test_a_difference_is_found_and_said(upstream, tmp_path):
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "csv", "md")}
     done = compare(server.base, "--models", "slow", "quick", "-n", "12", "--export", files["json"], "--seed", "3")
     report = json.loads(files["json"].read_text())
-    assert report["schema"] == "weir.compare/1" and report["seed"] == 3 and report["primary_metric"] == "total"
-    for metric in ("total", "ttft"):
+    assert report["schema"] == "weir.compare/1" and report["seed"] == 3 and report["primary_metric"] == "e2e"
+    for metric in ("e2e", "ttft"):
         found = pair(report, metric)
         assert (found["a"], found["b"], found["verdict"], found["beyond_min_effect"]) == ("slow", "quick", "slower", True)
         assert found["p_holm"] < .05
         low, high = found["typical_ratio_ci95"]
         assert 1.05 < low <= found["typical_ratio"] <= high
-    assert '"quick" is faster than "slow": its total time is typically' in done.stdout
+    assert '"quick" is faster than "slow": its end-to-end time is typically' in done.stdout
     assert report["verdicts"][0] in " ".join(done.stdout.split())
     by_name = {m["name"]: m for m in report["models"]}
     assert by_name["slow"]["metrics"]["ttft"]["median_ms"] >= 60
-    assert by_name["slow"]["metrics"]["total"]["p95_ms"] is None  # 12 requests carry no 95th percentile
-    assert by_name["slow"]["metrics"]["total"]["p95_needs"] == 72
+    assert by_name["slow"]["metrics"]["e2e"]["p95_ms"] is None  # 12 requests carry no 95th percentile
+    assert by_name["slow"]["metrics"]["e2e"]["p95_needs"] == 72
     assert "n < 72" in done.stdout
     assert compare(server.base, "--models", "slow", "quick", "-n", "8", "--fail-if-slower", "--export", files["csv"], status=1)
     rows = list(csv.DictReader(io.StringIO(files["csv"].read_text())))
-    total = next(r for r in rows if r["model"] == "quick" and r["metric"] == "total")
+    total = next(r for r in rows if r["model"] == "quick" and r["metric"] == "e2e")
     assert total["against"] == "slow" and total["verdict"] == "faster" and float(total["ratio"]) < 1
     compare(server.base, "--models", "quick", "slow", "-n", "8", "--fail-if-slower", "--export", files["md"])
-    assert "| Total" in files["md"].read_text()
+    assert "| E2E" in files["md"].read_text()
 
 
 def test_no_difference_is_said_to_be_none(upstream):
@@ -171,8 +171,8 @@ def test_no_difference_is_said_to_be_none(upstream):
     done = compare(server.base, "--models", "a", "b", "-n", "5")
     assert "No difference shown" in done.stdout and "6 are the least" in done.stdout
     report = compared(server.base, "--models", "a", "b", "-n", "10", "--min-effect", "90%")
-    assert pair(report, "total")["verdict"] == "equivalent"
-    assert "equivalent in total time" in report["verdicts"][0]
+    assert pair(report, "e2e")["verdict"] == "equivalent"
+    assert "equivalent in end-to-end time" in report["verdicts"][0]
 
 
 def test_failures_are_worse_than_any_time(upstream):
@@ -182,7 +182,7 @@ def test_failures_are_worse_than_any_time(upstream):
     shaky = next(m for m in report["models"] if m["name"] == "shaky")
     assert shaky["limited_429"] == shaky["outcomes"]["http_429"] > 8
     assert shaky["ok"] + shaky["limited_429"] == 20
-    assert pair(report, "total")["verdict"] == "faster"
+    assert pair(report, "e2e")["verdict"] == "faster"
     assert report["successes"][0]["p"] < .05
     said = " ".join(report["verdicts"] + report["remarks"])
     assert '"shaky" fails more often than "steady"' in said and "was limited (429)" in said
@@ -192,8 +192,8 @@ def test_failures_are_worse_than_any_time(upstream):
 def test_answers_of_other_lengths_are_compared_by_the_token(upstream):
     server = upstream(Kinds(brief=(.001, 3), wordy=(.001, 40)))
     report = compared(server.base, "--models", "brief", "wordy", "-n", "8")
-    assert report["primary_metric"] == "per_token"
-    assert "total" not in {c["metric"] for c in report["comparisons"]}
+    assert report["primary_metric"] == "normalized"
+    assert "e2e" not in {c["metric"] for c in report["comparisons"]}
     assert report["drift"]["blocks_of_unequal_length"] == 8
     assert any("Answers differ in length in 8 of 8 blocks" in r for r in report["remarks"])
 
@@ -201,7 +201,7 @@ def test_answers_of_other_lengths_are_compared_by_the_token(upstream):
 def test_more_than_two_are_corrected(upstream):
     server = upstream(Kinds(a=(.001, 3), b=(.05, 3), c=(.001, 3)))
     report = compared(server.base, "--models", "a", "b", "c", "-n", "12")
-    total = next(c for c in report["comparisons"] if c["metric"] == "total")
+    total = next(c for c in report["comparisons"] if c["metric"] == "e2e")
     assert total["friedman_p"] < .05 and not total["nothing_shown"]
     assert [(p["a"], p["b"]) for p in total["pairs"]] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert all(p["p_holm"] >= p["p"] for p in total["pairs"])
@@ -258,6 +258,18 @@ def test_the_launcher_of_the_seed(upstream):
     assert "llama3.1:8b" in done.stdout and "over 4 blocks" in done.stdout
 
 
+def test_its_log_is_one_that_weir_reads(upstream, tmp_path):
+    server = upstream(Kinds([info("a", "groq"), info("b", "mistral")], a=(0, 3), b=500))
+    log = tmp_path / "requests.log"
+    compare(server.base, "-n", "6", "--warmup", "0", "--cold", "0", "--log", log, status=1)  # b never answers: exit 1
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert len(lines) == 12 and {line["provider"] for line in lines} == {"groq", "mistral"}
+    assert sum(line["status"] == "failure" for line in lines) == 6
+    assert [line["timestamp"] for line in lines] == sorted(line["timestamp"] for line in lines)
+    done = subprocess.run([WEIR, "analyze", log, "--format", "json"], capture_output=True, check=True, text=True)
+    assert json.loads(done.stdout)["total"]["requests"] == 12
+
+
 # ---- where it ends ----
 
 @pytest.mark.parametrize("words, ended_by", [(("--budget-requests", 20), "budget_requests"), (("--budget-usd", ".02"), "budget_usd")])
@@ -308,6 +320,8 @@ def test_an_interrupt_gives_the_report_so_far(upstream, tmp_path):
     (("--models", "a", "b", "--export", "x.pdf"), 2, ".json, .csv, .md or .html"),
     (("--models", "a", "b", "--export", "/nonexistent/x.json", "-n", "1"), 3, "--export"),
     (("--models", "a", "nosuch", "-n", "1"), 3, '"nosuch" answered none of its first requests'),
+    (("--models", "a", "b", "--html", "/nonexistent/x.html"), 3, "--html"),
+    (("--models", "a", "b", "--log", "/nonexistent/x.log"), 3, "--log"),
     (("--config", "/nonexistent.yaml"), 3, "/nonexistent.yaml"),
 ])
 def test_mistakes_are_told(upstream, words, status, said):

@@ -202,6 +202,7 @@ def test_every_mistake_of_a_scenario_is_told_with_its_place(load, tmp_path):
     (["--threshold", "p95[model=x] < 1", "--model", "y"], "there is no model \"x\""),
     (["--poisson"], "--rate"),
     (["--speed", "2"], "--replay"),
+    (["--rate", "0"], "--rate: expected a number above 0"),
     (["--duration", "30"], "--duration: "),
     (["--slo", "ttfb=1s"], "--slo: "),
     (["--export", "x.pdf"], ".hgrm"),

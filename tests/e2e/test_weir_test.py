@@ -138,7 +138,7 @@ def test_over_tls(weir, mock, certificates):
     ("hang-head", ("--timeout", "0.4"), "timeout", "no complete answer within 400 ms"),
     ("stall-after=2", ("--timeout", "0.4"), "timeout", "no complete answer within 400 ms"),
     ("close-before-head", (), "send", "closed"),
-    ("garbage", (), "send", "closed without an answer"),
+    ("garbage", (), "truncated", "closed without an answer"),
 ])
 def test_what_failed_is_said(fault, words, outcome, why):
     with Mock("--fault", fault) as m:
@@ -201,6 +201,17 @@ def test_ctrl_c_ends_with_the_report_so_far():
     assert r["chunks"] >= 1 and r["phases"]
 
 
+def test_a_failure_through_the_gateway_is_taken_apart(weir):
+    with Mock("--fault", "delay-ms=150,status=500") as m:
+        g = weir(config(model("m", m.base), router_settings={"num_retries": 1, "disable_cooldowns": True, "retry_after": 0}))
+        r, = measured("--url", base(g), "--model", "m", status=1)
+        wait = r["wait"]
+        assert r["outcome"] == "http_5xx" and wait["upstream_ms"] is not None
+        # The first attempt is before the one that is told of.
+        assert wait["all_ms"] > 290 and wait["gateway_before_ms"] > 140 and wait["gateway_after_ms"] < 140
+        assert sum(p["took_ms"] for p in r["phases"]) == pytest.approx(r["total_ms"], abs=1e-5)
+
+
 # ---- routing ----
 
 def test_routing_asks_every_model(through):
@@ -223,6 +234,13 @@ def test_routing_by_a_configuration(weir, mock):
     run("--url", base(g), "--test-routing", "--config", "/nowhere.yaml", status=3)
     assert run("--url", base(g), "--list-models").stdout.split()[0] == "a"
     assert "a" in json.loads(run("--url", base(g), "--list-models", "--json").stdout)
+
+
+def test_embeddings_by_their_mode(weir, mock):
+    g = weir(config(model("vectors", mock.base, "openai/sim-embed", info={"mode": "embedding"})))
+    for more in ((), ("--config", g.config_path)):
+        r, = measured("--url", base(g), "--test-routing", *more)
+        assert r["outcome"] == "ok" and r["chunks"] == 0 and not r["stream"]
 
 
 def test_fallbacks_are_seen(weir, mock):

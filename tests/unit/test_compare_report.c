@@ -80,16 +80,16 @@ static void metrics_are_those_defined(void **state)
     made_init(&m);
     compare_report_make(&r, &m.run, &plan, COMPARED_COUNT);
     assert_int_equal(r.blocks, BLOCKS);
-    assert_int_equal(r.primary, COMPARED_TOTAL);
+    assert_int_equal(r.primary, COMPARED_E2E);
     near(r.results[COMPARED_TTFT].system[0].median.value, 10.2, 1e-6);
     near(r.results[COMPARED_TPOT].system[0].median.value, 2.04, 1e-6);
-    near(r.results[COMPARED_TOTAL].system[0].median.value, 10.2 + 10 * 2.04,
+    near(r.results[COMPARED_E2E].system[0].median.value, 10.2 + 10 * 2.04,
          1e-6); /* to the last token */
     near(r.results[COMPARED_PER_TOKEN].system[0].median.value, 30.6 / 11, 1e-6);
     near(r.facts[0].speed.value, 1000 / 2.04, 1e-3);
     assert_false(r.has[COMPARED_COST]);
     assert_false(r.is_compared[COMPARED_PER_TOKEN]); /* all are equally long */
-    assert_int_equal(r.results[COMPARED_TOTAL].pair[0].verdict, VERDICT_FASTER);
+    assert_int_equal(r.results[COMPARED_E2E].pair[0].verdict, VERDICT_FASTER);
     assert_int_equal(r.results[COMPARED_TPOT].pair[0].verdict, VERDICT_EQUIVALENT);
     near(r.results[COMPARED_TTFT].pair[0].typical.value, 1 / (2 * 1.01), .01);
     assert_int_equal(r.facts[0].ok, BLOCKS);
@@ -107,11 +107,11 @@ static void answers_of_other_lengths_are_compared_by_the_token(void **state)
     for (size_t i = 0; i < m.run.trial_count; i++)
         if (m.run.trials[i].model == 1)
             m.run.trials[i] = trial(m.run.trials[i].block, 1, 10, 2, 30);
-    compare_report_make(&r, &m.run, &plan, COMPARED_TOTAL);
+    compare_report_make(&r, &m.run, &plan, COMPARED_E2E);
     assert_int_equal(r.primary, COMPARED_PER_TOKEN);
     assert_int_equal(r.blocks_unequal, BLOCKS);
-    assert_false(r.is_compared[COMPARED_TOTAL]);
-    assert_true(r.has[COMPARED_TOTAL]); /* shown for each by itself */
+    assert_false(r.is_compared[COMPARED_E2E]);
+    assert_true(r.has[COMPARED_E2E]); /* shown for each by itself */
     compare_report_fini(&r);
     made_fini(&m);
 }
@@ -126,10 +126,10 @@ static void few_other_lengths_are_left_out(void **state)
     m.run.trials[1] = trial(m.run.trials[1].block, 1, 10, 2, 30);
     m.run.trials[5] = trial(m.run.trials[5].block, 1, 10, 2, 30);
     compare_report_make(&r, &m.run, &plan, COMPARED_COUNT);
-    assert_int_equal(r.primary, COMPARED_TOTAL);
+    assert_int_equal(r.primary, COMPARED_E2E);
     assert_int_equal(r.blocks_unequal, 2);
-    assert_int_equal(r.results[COMPARED_TOTAL].pair[0].blocks, BLOCKS - 2);
-    assert_int_equal(r.results[COMPARED_TOTAL].system[1].values, BLOCKS);
+    assert_int_equal(r.results[COMPARED_E2E].pair[0].blocks, BLOCKS - 2);
+    assert_int_equal(r.results[COMPARED_E2E].system[1].values, BLOCKS);
     assert_int_equal(r.results[COMPARED_TTFT].pair[0].blocks, BLOCKS);
     compare_report_fini(&r);
     made_fini(&m);
@@ -151,8 +151,8 @@ static void failures_are_infinitely_slow_and_cost_nothing_known(void **state)
         }
     }
     compare_report_make(&r, &m.run, &plan, COMPARED_COUNT);
-    assert_true(isinf(r.results[COMPARED_TOTAL].system[0].median.value));
-    assert_int_equal(r.results[COMPARED_TOTAL].pair[0].verdict, VERDICT_SLOWER);
+    assert_true(isinf(r.results[COMPARED_E2E].system[0].median.value));
+    assert_int_equal(r.results[COMPARED_E2E].pair[0].verdict, VERDICT_SLOWER);
     assert_int_equal(r.facts[0].ok, BLOCKS / 4);
     assert_int_equal(r.facts[0].limited, BLOCKS / 4);
     assert_string_equal(r.facts[0].error, "status 5xx");
@@ -180,8 +180,8 @@ static void drift_and_places_are_found(void **state)
     compare_report_make(&r, &m.run, &plan, COMPARED_COUNT);
     near(r.later, 1.5, .01);
     near(r.position[0] / r.position[1], 1.2, .01);
-    near(r.results[COMPARED_TOTAL].pair[0].later, 1, .01); /* it is common to both */
-    assert_int_not_equal(r.results[COMPARED_TOTAL].pair[0].verdict, VERDICT_FASTER);
+    near(r.results[COMPARED_E2E].pair[0].later, 1, .01); /* it is common to both */
+    assert_int_not_equal(r.results[COMPARED_E2E].pair[0].verdict, VERDICT_FASTER);
     compare_report_fini(&r);
     made_fini(&m);
 }

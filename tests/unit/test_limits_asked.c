@@ -213,7 +213,8 @@ static void no_abort_on_a_handful(void **state)
     struct results *r = results_new(1, 1, NULL, 1 * S);
     struct limits_input in = {.results = r, .seconds = 1};
     struct limits_asked l = {0};
-    assert_true(limits_asked_add(&l, STR("errors < 1% abort"), NULL));
+    assert_true(limits_asked_add(&l, STR("errors[model=a] < 1% abort"), NULL));
+    assert_true(limits_asked_bind(&l, models, 1, stages, 1, NULL));
     for (int i = 0; i < LIMIT_ABORT_CHECK_MIN; i++) {
         assert_null(limits_asked_abort(&l, &in, S));
         take(r, 0, 0, OUTCOME_HTTP_5XX, 1 * S, MS, MS);
