@@ -20,7 +20,7 @@ struct engine_options {
     unsigned threads; /* 0: 1 */
     uint32_t
         connections_max; /* in flight at most, all threads; 0: 20,000, or fewer where the limit of open files is lower. Open loop: what is
-                            due beyond that waits for a slot and is late */
+                            due beyond that waits for a slot and is late; so is what finds 256 of its thread waiting for new connections */
     bool fresh_connections; /* a new one for each request */
     bool user_stamps;       /* do not ask the kernel for receive times */
     bool spin;              /* before a due time: precise, and one busy core a thread */

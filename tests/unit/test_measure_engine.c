@@ -238,6 +238,25 @@ static void an_open_loop_is_on_time(void **state)
     }
 }
 
+/* More at once than may wait for new connections: the rest goes over those that come free. */
+static void a_burst_is_sent_whole(void **state)
+{
+    struct stage s = {.kind = STAGE_RATE,
+                      .from = 1400,
+                      .to = 1400,
+                      .duration_ns = NS_PER_S / 2,
+                      .spacing = SPACING_BURST,
+                      .burst = 700};
+    struct arrivals_plan p = plan_of(&s, 1);
+    struct engine_options o = options(&p);
+    (void)state;
+    struct engine_account a = run(&o);
+    check_all(700);
+    assert_int_equal(a.dropped, 0);
+    for (size_t k = 0; k < told[0].count; k++)
+        assert_int_equal(told[0].list[k].due_ns, a.started_ns);
+}
+
 static void streams_are_read_by_token(void **state)
 {
     struct stage s = {.kind = STAGE_USERS, .from = 4, .to = 4, .requests = 40};
@@ -733,6 +752,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_closed_loop_sends_so_many),
         cmocka_unit_test(an_open_loop_is_on_time),
+        cmocka_unit_test(a_burst_is_sent_whole),
         cmocka_unit_test(streams_are_read_by_token),
         cmocka_unit_test(fresh_connections_are_fresh),
         cmocka_unit_test(stages_go_by_in_turn),
