@@ -18,8 +18,8 @@ run: deps release ## install what is missing, build, start the gateway on port 4
 build: | build-dir ## debug build in build/dev
 	@$(call CMAKE_BUILD,dev)
 
-release: | build-dir ## optimised build in build/release
-	@$(call CMAKE_BUILD,release)
+release: | build-dir ## the optimised program in build/release; units are built by the other presets
+	@$(call CMAKE_BUILD,release) --target weir
 
 test: test-deps build release ## everything: units and corpora plain, under ASan+UBSan and TSan; end to end
 	@scripts/dev/run-ctest dev
@@ -56,7 +56,7 @@ bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; resu
 	python3 bench/features.py --write
 	python3 bench/measuring.py --write
 
-interop: test-deps release ## against real LiteLLM and llama-cpp-python, where PyPI can be reached
+interop: test-deps release ## against real LiteLLM, llama-cpp-python, Locust, and k6 where there is one
 	scripts/dev/interop
 
 lint: lint-deps ## format, clang-tidy, layers, style, warnings of gcc and clang, docs drift, shell

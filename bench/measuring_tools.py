@@ -140,6 +140,7 @@ class Tool:
     """One instrument. `measure` returns {"total": (p50, p99), "ttft": ..., "gap": ..., "requests": n}, ns; what it can't measure is not there."""
 
     name = ""
+    rare = False  # takes part in few rounds of what is about cost
     open_loop = False  # keeps to a schedule when the provider stands still
 
     def __init__(self, options):
@@ -190,6 +191,7 @@ class Hey(Tool):
     and is shown as one because it is what it has."""
 
     name = "hey"
+    rare = True
 
     def missing(self):
         return None if shutil.which("hey") else "not installed (Debian package hey)"
@@ -208,6 +210,7 @@ class Hey(Tool):
 
 class Python(Tool):
     name = "aiohttp"
+    rare = True
 
     def missing(self):
         have = subprocess.run([PYTHON, "-c", "import aiohttp"], capture_output=True, check=False).returncode == 0

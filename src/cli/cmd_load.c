@@ -2,7 +2,8 @@
 #include "cli/load.h"
 #include "cli/self_test.h"
 
-static struct load_options given = {.shared = MEASURE_OPTIONS_DEFAULTS};
+static struct load_options given = {
+    .shared = MEASURE_OPTIONS_DEFAULTS, .rate = NAN, .gamma = NAN, .speed = NAN};
 static bool self_testing;
 
 /* clang-format off */
@@ -49,14 +50,12 @@ static const struct option_row *options(size_t *count)
     return rows;
 }
 
-static bool check_options(int argc, char **argv, struct err *e)
+static bool check_options(int argc, char **argv, int *status, struct err *e)
 {
+    *status = EXIT_USAGE;
     if (argc > 1)
         return err_set(e, "expected one scenario, got %s as well", argv[1]);
-    for (size_t i = 0; i < given.exports.count; i++)
-        if (!load_export_known(given.exports.values[i], e))
-            return false;
-    return true;
+    return load_exports_possible(&given, status, e);
 }
 
 static int run_plan(const struct load_plan *p)
@@ -94,8 +93,8 @@ static int run(int argc, char **argv)
     struct err e = {0};
     struct load_plan p;
     int status = EXIT_USAGE;
-    if (!check_options(argc, argv, &e))
-        return measure_options_fail("load", &e, EXIT_USAGE);
+    if (!check_options(argc, argv, &status, &e))
+        return measure_options_fail("load", &e, status);
     if (self_testing)
         return self_test(
             &(struct self_test_options){.command = "load",

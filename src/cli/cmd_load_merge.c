@@ -28,10 +28,9 @@ static int run(int argc, char **argv)
         err_set(&e, "expected reports of weir load: weir load merge a.json b.json");
         return measure_options_fail("load merge", &e, EXIT_USAGE);
     }
-    for (size_t i = 0; i < given.exports.count; i++)
-        if (!load_export_known(given.exports.values[i], &e))
-            return measure_options_fail("load merge", &e, EXIT_USAGE);
     int status = EXIT_GOOD;
+    if (!load_exports_possible(&given, &status, &e))
+        return measure_options_fail("load merge", &e, status);
     if (!load_merge((const char *const *)argv, (size_t)argc, &given.thresholds, &r, &e)) {
         bool by_option = str_starts(str_from(e.text), STR("--threshold"));
         status = measure_options_fail("load merge", &e, by_option ? EXIT_USAGE : EXIT_UNREACHABLE);

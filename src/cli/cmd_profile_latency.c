@@ -8,6 +8,7 @@
 #include "base/quantity.h"
 #include "cli/measure_export.h"
 #include "cli/profile_latency.h"
+#include "cli/self_test.h"
 
 #define COMMAND        "profile latency"
 #define KEPT_MAX       100000
@@ -21,6 +22,7 @@ static const char *model, *baseline_path, *allowed_text, *log_path, *direct_url,
     *direct_model;
 static struct option_list exports;
 static int64_t iterations = 50, warmup = 3, concurrency = 1, cold = 6;
+static bool self_testing;
 static int format, color = COLOR_AUTO;
 
 // clang-format off
@@ -37,6 +39,7 @@ static const struct option_row rows[] = {
     {.name = "--baseline", .type = OPT_STR, .into = &baseline_path, .value = "FILE", .help = "compare with what --export wrote as JSON; exits 1 on a regression that is statistically real"},
     {.name = "--max-regression", .type = OPT_STR, .into = &allowed_text, .value = "SHARE", .help = "how much worse a median may be: 10%, 0.1 (default 10%)"},
     {.name = "--log", .type = OPT_STR, .into = &log_path, .value = "FILE", .help = "append a record a request, for weir analyze and weir tail"},
+    {.name = "--self-test", .type = OPT_FLAG, .into = &self_testing, .help = "how far off the times measured on this host are, against a simulated provider: 5 s, nothing else is done"},
     {.name = "--format", .short_name = "-f", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "what to print"},
     {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
     MEASURE_PROMPT_ROWS(shared),
@@ -338,6 +341,9 @@ static int run(int argc, char **argv)
     int status = check_options(argc, argv, &allowed);
     if (status != EXIT_GOOD)
         return status;
+    if (self_testing)
+        return self_test(&(struct self_test_options){
+            .command = COMMAND, .json = format == FORMAT_JSON, .color = (enum color_mode)color});
     arena_init(&j.arena, NULL, 0);
     status = prepare(&j, allowed);
     if (status == EXIT_GOOD)

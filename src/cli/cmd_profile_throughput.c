@@ -8,6 +8,7 @@
 #include "base/quantity.h"
 #include "cli/measure_export.h"
 #include "cli/profile_throughput.h"
+#include "cli/self_test.h"
 
 #define COMMAND "profile throughput"
 
@@ -20,6 +21,7 @@ static struct option_list exports;
 static int64_t requests, concurrency, max_concurrency, warmup = -1, threads = 1;
 static double rate = NAN;
 static bool sweep, poisson;
+static bool self_testing;
 static int format, color = COLOR_AUTO;
 
 // clang-format off
@@ -39,6 +41,7 @@ static const struct option_row rows[] = {
     {.heading = "Results", .name = "--export", .short_name = "-o", .type = OPT_LIST, .into = &exports, .value = "FILE", .help = "write them to a file: .json (all), .csv (a row a level), .md, .html, .xml (JUnit) or .hgrm (HdrHistogram); may be given several times"},
     {.name = "--html", .type = OPT_STR, .into = &html_path, .value = "FILE", .help = "a page with plots, complete in itself"},
     {.name = "--log", .type = OPT_STR, .into = &log_path, .value = "FILE", .help = "append a record a request, for weir analyze and weir tail"},
+    {.name = "--self-test", .type = OPT_FLAG, .into = &self_testing, .help = "how far off the times measured on this host are, against a simulated provider: 5 s, nothing else is done"},
     {.name = "--format", .short_name = "-f", .type = OPT_CHOICE, .into = &format, .choices = formats, .value = "FORMAT", .help = "what to print"},
     {.name = "--color", .type = OPT_CHOICE, .into = &color, .choices = term_color_modes, .value = "WHEN", .help = "colours"},
     MEASURE_PROMPT_ROWS(shared),
@@ -275,6 +278,9 @@ static int run(int argc, char **argv)
     int status = check_options(&j, argc, argv);
     if (status != EXIT_GOOD)
         return status;
+    if (self_testing)
+        return self_test(&(struct self_test_options){
+            .command = COMMAND, .json = format == FORMAT_JSON, .color = (enum color_mode)color});
     arena_init(&j.arena, NULL, 0);
     status = prepare(&j);
     if (status == EXIT_GOOD)

@@ -13,8 +13,10 @@ const struct command *const commands[] = {&cmd_serve,
                                           &cmd_tail,
                                           &cmd_analyze,
                                           &cmd_export,
+                                          &cmd_test,
                                           &cmd_profile_latency,
                                           &cmd_profile_throughput,
+                                          &cmd_compare,
                                           &cmd_load_merge,
                                           &cmd_load,
                                           &cmd_check_config,
@@ -26,8 +28,10 @@ const size_t command_count = COUNT(commands);
 /* The links that CMakeLists.txt installs beside the program. */
 const struct tool tools[] = {{"tail-requests", &cmd_tail},
                              {"analyze-logs", &cmd_analyze},
+                             {"test-request", &cmd_test},
                              {"profile-latency", &cmd_profile_latency},
-                             {"profile-throughput", &cmd_profile_throughput}};
+                             {"profile-throughput", &cmd_profile_throughput},
+                             {"compare-providers", &cmd_compare}};
 const size_t tool_count = COUNT(tools);
 
 static const struct option_row *no_options(size_t *count)

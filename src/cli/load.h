@@ -29,7 +29,7 @@ struct load_options {
     struct measure_options shared;
     const char *model, *mix;
     int64_t concurrency, requests, burst;
-    double rate, gamma, speed; /* 0: not given */
+    double rate, gamma, speed; /* NaN: not given */
     bool poisson;
     const char *duration, *ramp, *warmup, *stages, *replay;
     int64_t threads, connections; /* 0: not given */
@@ -50,8 +50,9 @@ struct load_plan {
     struct measure_target *target;
     struct prompts *prompts;
     enum prompt_api api;
-    bool open_loop; /* in one measured stage at least */
-    bool all_open;  /* in all of them */
+    uint64_t prompts_hash; /* of what is asked, but for what chance decides */
+    bool open_loop;        /* in one measured stage at least */
+    bool all_open;         /* in all of them */
     bool spin;
 };
 /* False with sentences on stderr and *status. Always load_plan_fini. */
@@ -142,8 +143,9 @@ void load_write_csv(const struct load_result *r, FILE *out);
 void load_write_json(const struct load_result *r, FILE *out);
 void load_write_junit(const struct load_result *r, FILE *out);
 MUST_USE bool load_write_page(const struct load_result *r, const char *path, struct err *e);
-/* Is the file one that can be written: an extension that is known? Before anything is measured. */
-MUST_USE bool load_export_known(const char *path, struct err *e);
+/* Before anything is measured: have all of --export an extension that is known, and can all files be written? False with a sentence and the
+ * exit status. */
+MUST_USE bool load_exports_possible(const struct load_options *o, int *status, struct err *e);
 MUST_USE bool load_export(const struct load_result *r, const char *path, struct err *e);
 /* By --format, on standard output. */
 extern const char *const load_formats[];

@@ -1,4 +1,8 @@
 /* load_files.c -- where a load test's results go: --export by extension, --html, --junit. */
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include "cli/load.h"
 #include "cli/measure_export.h"
 
@@ -51,13 +55,46 @@ static const struct format *format_of(const char *path)
     return NULL;
 }
 
-bool load_export_known(const char *path, struct err *e)
+static bool is_known(const char *path, struct err *e)
 {
     return format_of(path) ||
            err_set(e,
                    "--export: %s: expected a name that ends in .json, .csv, .md, "
                    ".html, .xml (JUnit) or .hgrm (HdrHistogram)",
                    path);
+}
+
+/* A file is replaced by one made beside it; what is none (a pipe, a device) is written into. */
+static bool is_writable(const char *option, const char *path, struct err *e)
+{
+    struct stat st;
+    char folder[4096] = ".";
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    if (!path || strcmp(path, "-") == 0)
+        return true;
+    bool there = stat(path, &st) == 0;
+    if (there && S_ISDIR(st.st_mode))
+        return err_set(e, "%s: %s is a folder", option, path);
+    if (there && !S_ISREG(st.st_mode))
+        return access(path, W_OK) == 0 ||
+               err_set(e, "%s: cannot write %s: %s", option, path, strerror(errno));
+    if (slash)
+        snprintf(folder, sizeof folder, "%.*s", (int)MAX(slash - path, (ptrdiff_t)1), path);
+    return access(folder, W_OK | X_OK) == 0 ||
+           err_set(e, "%s: cannot write %s: %s: %s", option, path, folder, strerror(errno));
+}
+
+bool load_exports_possible(const struct load_options *o, int *status, struct err *e)
+{
+    *status = EXIT_USAGE;
+    for (size_t i = 0; i < o->exports.count; i++)
+        if (!is_known(o->exports.values[i], e))
+            return false;
+    *status = EXIT_UNREACHABLE;
+    for (size_t i = 0; i < o->exports.count; i++)
+        if (!is_writable("--export", o->exports.values[i], e))
+            return false;
+    return is_writable("--html", o->html, e) && is_writable("--junit", o->junit, e);
 }
 
 /* ---- standard output ---- */
@@ -97,7 +134,7 @@ bool load_export(const struct load_result *r, const char *path, struct err *e)
 {
     const struct format *f = format_of(path);
     if (!f)
-        return load_export_known(path, e);
+        return is_known(path, e);
     return f->write ? write_file(r, path, f->write, e) : load_write_page(r, path, e);
 }
 

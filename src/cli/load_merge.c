@@ -118,21 +118,27 @@ static bool place(struct str *names, uint32_t *count, uint32_t most, struct str 
     return true;
 }
 
-static bool place_all(const struct file *f, const char *list_name, const char *member,
-                      struct str *names, uint32_t *count, uint32_t most, uint32_t *places,
+/* Models or stages: where their names stand in a report, and what becomes of them. */
+struct name_list {
+    const char *list, *member;
+    uint32_t most;
+    struct str *names; /* of all reports */
+    uint32_t *count;
+};
+
+static bool place_all(const struct file *f, const struct name_list *l, uint32_t *places,
                       uint32_t *in_file_count, struct err *e)
 {
-    const struct json_node *scenario = json_get(f->root, "scenario");
-    const struct json_node *list = scenario ? json_get(scenario, list_name) : NULL;
-    if (!list || list->kind != JSON_ARRAY || list->count > most || list->count == 0)
-        return err_set(e, "%s: scenario.%s: expected a list of 1 to %u", f->path, list_name, most);
+    const struct json_node *list = json_get(json_get(f->root, "scenario"), l->list);
+    if (!list || list->kind != JSON_ARRAY || list->count > l->most || list->count == 0)
+        return err_set(e, "%s: scenario.%s: expected a list of 1 to %u", f->path, l->list, l->most);
     for (const struct json_node *c = list->child; c; c = c->next) {
-        struct str name = text_of(c, member);
+        struct str name = text_of(c, l->member);
         if (!name.p)
-            return err_set(e, "%s: scenario.%s: expected a name in each", f->path, list_name);
-        if (!place(names, count, most, name, &places[(*in_file_count)++]))
-            return err_set(e, "%s: scenario.%s: there are more than %u in all", f->path, list_name,
-                           most);
+            return err_set(e, "%s: scenario.%s: expected a name in each", f->path, l->list);
+        if (!place(l->names, l->count, l->most, name, &places[(*in_file_count)++]))
+            return err_set(e, "%s: scenario.%s: there are more than %u in all", f->path, l->list,
+                           l->most);
     }
     return true;
 }
@@ -142,12 +148,14 @@ static bool place_names(struct merge *m, struct err *e)
     struct load_result *r = m->out;
     r->models = arena_alloc(&r->arena, RESULTS_MODELS_MAX * sizeof *r->models);
     r->stages = arena_alloc(&r->arena, RESULTS_STAGES_MAX * sizeof *r->stages);
+    const struct name_list models = {"mix", "model", RESULTS_MODELS_MAX, r->models,
+                                     &m->model_count};
+    const struct name_list stages = {"stages", "name", RESULTS_STAGES_MAX, r->stages,
+                                     &m->stage_count};
     for (size_t i = 0; i < m->count; i++) {
         struct file *f = &m->files[i];
-        if (!place_all(f, "mix", "model", r->models, &m->model_count, RESULTS_MODELS_MAX,
-                       f->model_of, &f->models_in_file, e) ||
-            !place_all(f, "stages", "name", r->stages, &m->stage_count, RESULTS_STAGES_MAX,
-                       f->stage_of, &f->stages_in_file, e))
+        if (!place_all(f, &models, f->model_of, &f->models_in_file, e) ||
+            !place_all(f, &stages, f->stage_of, &f->stages_in_file, e))
             return false;
     }
     return true;
@@ -224,7 +232,7 @@ static void add_validity(struct merge *m, const struct file *f, bool limited)
     if (limited && !v->client_limited) {
         v->client_limited = true;
         snprintf(v->summary, sizeof v->summary, "%.60s: %.*s", f->path,
-                 (int)MIN(summary.n, (size_t)120), summary.p ? summary.p : "");
+                 (int)MIN(summary.n, (size_t)130), summary.p ? summary.p : "");
     }
     if (v->count == VALIDITY_CHECKS_MAX)
         return;

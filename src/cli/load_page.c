@@ -21,7 +21,7 @@ static void write_notes(struct measure_page *p, const struct load_result *r)
     if (r->aborted_by)
         measure_page_note(p, STYLE_NONE, "Ended early by the threshold %s.", r->aborted_by->text);
     if (r->validity.client_limited)
-        measure_page_note(p, STYLE_BAD, "Client-limited: %s", r->validity.summary);
+        measure_page_note(p, STYLE_BAD, "%s", r->validity.summary);
     if (r->cut_short)
         measure_page_note(p, STYLE_NONE,
                           "Stopped by Ctrl-C: this is of what was measured until then.");
@@ -31,10 +31,13 @@ static void write_notes(struct measure_page *p, const struct load_result *r)
 
 /* ---- tiles ---- */
 
+/* Of this run, whatever it says of others: where requests are like their neighbours the tables have no percentile, and the plots below do. */
 static struct num quantile_of(const struct spread *s, enum measured m, double quantile)
 {
     struct estimate e = spread_quantile(s, quantile);
-    return measured_show(m, e.refused ? NAN : e.value);
+    if (e.refused && spread_count(s) < quantile_needs(quantile))
+        return measured_show(m, NAN);
+    return measured_show(m, e.refused ? (double)hdr_quantile(&s->hdr, quantile) : e.value);
 }
 
 static void tile_of_times(struct measure_page *p, const struct results_group *g, enum measured m,
@@ -96,6 +99,24 @@ static size_t mark_stages(struct measure_page *p, const struct load_result *r,
     return n;
 }
 
+/* Of stages or models, where there are several: how long they took, from due in open loop. */
+static void write_curves(struct measure_page *p, const struct load_result *r, const char *title,
+                         const struct str *names, const struct results_group *groups,
+                         uint32_t count)
+{
+    struct measure_page_curve curves[7];
+    enum measured m = r->open_loop ? MEASURED_RESPONSE : MEASURED_TOTAL;
+    size_t n = 0;
+    for (uint32_t i = 0; i < count && n < COUNT(curves); i++) {
+        char *name = arena_alloc(&p->arena, TERM_SAFE_BYTES(names[i].n));
+        term_safe(true, names[i], 36, name, TERM_SAFE_BYTES(names[i].n));
+        if (groups[i].spreads[m].hdr.count)
+            curves[n++] = (struct measure_page_curve){name, &groups[i].spreads[m].hdr};
+    }
+    if (n > 1)
+        measure_page_curves(p, title, r->open_loop ? "total, from due" : "total", curves, n);
+}
+
 static void write_plots(struct measure_page *p, const struct load_result *r)
 {
     const struct results_group *g = &r->results->total;
@@ -126,6 +147,10 @@ static void write_plots(struct measure_page *p, const struct load_result *r)
         {"first token, from due", &g->spreads[MEASURED_TTFT_CORRECTED].hdr}};
     measure_page_curves(p, "Done within", "share of requests that were answered well", curves,
                         COUNT(curves));
+    write_curves(p, r, "Done within, by stage", r->stages, r->results->by_stage,
+                 r->results->stage_count);
+    write_curves(p, r, "Done within, by model", r->models, r->results->by_model,
+                 r->results->model_count);
     measure_page_end_section(p);
 }
 

@@ -3,6 +3,7 @@
  * An option that shapes the load (--concurrency, --rate, --stages, --replay, --duration, --requests) puts away all stages of the file, and
  * makes its own: a ramp, a warm-up, and the load itself. */
 #include <math.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
@@ -46,6 +47,19 @@ static bool is_shaped(const struct load_options *o)
            o->replay;
 }
 
+/* An option that is given as 0 is no option that was not given. */
+static bool check_zeros(const struct load_options *o, struct err *e)
+{
+    const struct {
+        const char *name;
+        double value;
+    } positive[] = {{"--rate", o->rate}, {"--gamma", o->gamma}, {"--speed", o->speed}};
+    for (size_t i = 0; i < COUNT(positive); i++)
+        if (positive[i].value <= 0)
+            return err_set(e, "%s: expected a number above 0", positive[i].name);
+    return true;
+}
+
 static bool check_shape(const struct load_options *o, struct err *e)
 {
     const char *levels = o->concurrency ? "--concurrency" : o->rate > 0 ? "--rate" : NULL;
@@ -79,7 +93,7 @@ static void set_spacing(const struct load_options *o, struct stage *s)
                  : o->gamma > 0 ? SPACING_GAMMA
                  : o->burst > 0 ? SPACING_BURST
                                 : SPACING_CONSTANT;
-    s->gamma_shape = o->gamma;
+    s->gamma_shape = o->gamma > 0 ? o->gamma : 0;
     s->burst = (uint32_t)o->burst;
 }
 
@@ -198,7 +212,7 @@ static bool make_replay(struct load_plan *p, const struct load_options *o, struc
 static bool make_load(struct load_plan *p, const struct load_options *o, struct err *e)
 {
     struct scenario *s = &p->scenario;
-    if (!check_shape(o, e))
+    if (!check_zeros(o, e) || !check_shape(o, e))
         return false;
     if (o->replay || (s->replay_file && !is_shaped(o)))
         return make_replay(p, o, e);
@@ -246,6 +260,21 @@ static struct measure_options shared_of(const struct load_plan *p, const struct 
     m.no_nonce |= !s->prompts.nonce;
     m.seed = s->seed;
     return m;
+}
+
+/* Equal for equal questions: not the seed, which machines of one test have each of their own. */
+static uint64_t hash_of_prompts(const struct measure_options *m)
+{
+    struct buf b;
+    buf_init(&b, 0, NULL);
+    ENSURE(buf_printf(&b, "%s\n%s\n%s\n%s\n%lld %lld %.9g %d %d %d", m->prompt ? m->prompt : "",
+                      m->prompt_file ? m->prompt_file : "", m->body_file ? m->body_file : "",
+                      m->metadata ? m->metadata : "", (long long)m->prompt_tokens,
+                      (long long)m->max_tokens, isnan(m->temperature) ? -1 : m->temperature,
+                      m->no_stream, m->no_nonce, m->api));
+    uint64_t hash = str_hash(buf_str(&b));
+    buf_fini(&b);
+    return hash;
 }
 
 static void choose_seed(struct scenario *s, const struct load_options *o)
@@ -361,11 +390,13 @@ bool load_plan_make(struct load_plan *p, const struct load_options *o, const cha
     if (!read_file(p, file, status))
         return false;
     if (!take_mix(p, o, &e) || !make_load(p, o, &e) || !take_rest(p, o, &e)) {
-        *status = e.file[0] ? measure_options_fail("load", &e, EXIT_UNREACHABLE) : usage(&e);
+        bool unread = s->replay_file && access(s->replay_file, R_OK) != 0;
+        *status = measure_options_fail("load", &e, unread ? EXIT_UNREACHABLE : EXIT_USAGE);
         return false;
     }
     struct measure_options shared = shared_of(p, o);
     p->api = (enum prompt_api)shared.api;
+    p->prompts_hash = hash_of_prompts(&shared);
     p->prompts = measure_options_prompts("load", &shared, status);
     p->target = p->prompts ? measure_options_target("load", &shared, status) : NULL;
     if (!p->target || !find_model(p, status))
@@ -375,6 +406,9 @@ bool load_plan_make(struct load_plan *p, const struct load_options *o, const cha
     if (limits_asked_bind(&s->limits, p->models, s->mix_count, p->stages, stages, &e) &&
         limits_asked_fit(&s->limits, objectives_any(&s->slo), p->open_loop, &e))
         return true;
+    if (file && is_shaped(o) && strstr(e.text, "there is no stage"))
+        snprintf(e.text + strlen(e.text), sizeof e.text - strlen(e.text),
+                 ": options replaced the stages of the file");
     *status = usage(&e);
     return false;
 }

@@ -220,6 +220,7 @@ static void paint(struct load_progress *g)
         line_of_stage, line_of_time, line_of_rate, line_of_requests};
     static const char *const names[] = {"running", "time", "rate", "requests"};
     take_away(g);
+    term_init(&g->term, stderr, COLOR_AUTO); /* the window may have another width by now */
     for (size_t i = 0; i < COUNT(parts); i++) {
         struct line l = {.n = 0};
         parts[i](g, &l);

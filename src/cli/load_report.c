@@ -6,6 +6,7 @@
 #include "base/when.h"
 #include "cli/load.h"
 #include "cli/sentences.h"
+#include "measure/failure.h"
 
 struct measure_report load_report_of(const struct load_result *r)
 {
@@ -234,8 +235,7 @@ static bool was_unreachable(const struct results_group *g)
 {
     uint64_t reached = 0;
     for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (o != OUTCOME_DNS && o != OUTCOME_CONNECT_REFUSED && o != OUTCOME_CONNECT_TIMEOUT &&
-            o != OUTCOME_CONNECT_OTHER && o != OUTCOME_TLS && o != OUTCOME_CANCELLED &&
+        if (!outcome_is_unreached((enum outcome)o) && o != OUTCOME_CANCELLED &&
             o != OUTCOME_DROPPED)
             reached += g->outcomes[o];
     return reached == 0 && results_failures(g) > 0;
@@ -262,9 +262,9 @@ int load_verdict(const struct load_result *r)
             status = say(r, EXIT_PROBLEM, "threshold failed: %s: %s", r->limits.all[i].text,
                          r->limits.all[i].why);
     if (r->aborted_by)
-        status = EXIT_PROBLEM;
+        status = say(r, EXIT_PROBLEM, "ended early by the threshold %s", r->aborted_by->text);
     if (r->validity.client_limited)
-        status = say(r, EXIT_PROBLEM, "client-limited: %s", r->validity.summary);
+        status = say(r, EXIT_PROBLEM, "%s", r->validity.summary);
     if (was_unreachable(g))
         return say(r, EXIT_UNREACHABLE, "no request reached the server: %.300s; is it running?",
                    words);

@@ -146,11 +146,7 @@ static void move_window(struct load_window *into, struct load_window *from)
 static struct results *new_results(const struct course *c)
 {
     const struct scenario *s = &c->plan->scenario;
-    struct results *r =
-        results_new((uint32_t)s->stage_count, (uint32_t)s->mix_count, &s->slo, c->origin_ns);
-    for (size_t i = 0; i < s->stage_count && s->stages[i].warm_up; i++)
-        r->window_from_ns += s->stages[i].duration_ns;
-    return r;
+    return results_new((uint32_t)s->stage_count, (uint32_t)s->mix_count, &s->slo, c->origin_ns);
 }
 
 static void collect_second(struct course *c, struct load_window *sum)
@@ -299,9 +295,8 @@ static uint64_t hash_of(const struct load_plan *p)
                            (unsigned long long)t->duration_ns, (unsigned long long)t->requests,
                            t->spacing, t->gamma_shape, t->burst, t->warm_up);
     }
-    good &= buf_printf(&b, "r %zu %.9g\np %zu %d %d\n", p->arrivals.replay_count,
-                       p->arrivals.replay_speed, prompts_count(p->prompts),
-                       prompts_stream(p->prompts), p->api);
+    good &= buf_printf(&b, "r %zu %.9g\np %llx\n", p->arrivals.replay_count,
+                       p->arrivals.replay_speed, (unsigned long long)p->prompts_hash);
     ENSURE(good);
     uint64_t hash = str_hash(buf_str(&b));
     buf_fini(&b);

@@ -129,6 +129,7 @@ static void write_seconds(struct json_out *j, const struct results *r)
         json_count(j, "failed", s->failed);
         json_count(j, "chunks", s->chunks);
         write_histogram(j, "latency", &s->latency);
+        write_histogram(j, "response", &s->response);
         write_histogram(j, "ttft", &s->ttft);
         json_unnest(j, "}");
     }
@@ -227,8 +228,8 @@ static bool get_hdr(const struct reading *x, const struct json_node *n, const ch
 
 static bool read_spread(struct reading *x, const struct json_node *n, struct spread *s)
 {
-    uint64_t count, min, max, chains;
-    double sum, squares;
+    uint64_t count = 0, min = 0, max = 0, chains = 0;
+    double sum = 0, squares = 0;
     bool good = get_hdr(x, n, "hdr", &s->hdr) && get_count(x, n, "count", &count) &&
                 get_count(x, n, "min", &min) && get_count(x, n, "max", &max) &&
                 get_number(x, n, "sum", &sum) && get_number(x, n, "sum_squares", &squares) &&
@@ -352,7 +353,7 @@ static bool read_histogram(struct reading *x, const struct json_node *n, const c
 
 static bool read_second(struct reading *x, const struct json_node *c, struct results_second *s)
 {
-    uint64_t begun, ended, failed, chunks;
+    uint64_t begun = 0, ended = 0, failed = 0, chunks = 0;
     if (!get_count(x, c, "begun", &begun) || !get_count(x, c, "ended", &ended) ||
         !get_count(x, c, "failed", &failed) || !get_count(x, c, "chunks", &chunks))
         return false;
@@ -360,7 +361,9 @@ static bool read_second(struct reading *x, const struct json_node *c, struct res
     s->ended += ended;
     s->failed += failed;
     s->chunks += chunks;
-    return read_histogram(x, c, "latency", &s->latency) && read_histogram(x, c, "ttft", &s->ttft);
+    return read_histogram(x, c, "latency", &s->latency) &&
+           read_histogram(x, c, "response", &s->response) &&
+           read_histogram(x, c, "ttft", &s->ttft);
 }
 
 /* Slots as long as need be for all to fit, none longer. */
@@ -368,7 +371,7 @@ static bool read_seconds(struct reading *x, const struct json_node *n, uint64_t 
 {
     const struct json_node *list = json_get(n, "seconds");
     struct results *r = x->r;
-    uint64_t length;
+    uint64_t length = 0;
     x->where[0] = '\0';
     if (!list || list->kind != JSON_ARRAY || list->count > RESULTS_SLOTS_MAX)
         return fail(x, "seconds", "a list of at most 1800 elements");
@@ -376,15 +379,17 @@ static bool read_seconds(struct reading *x, const struct json_node *n, uint64_t 
         return false;
     if (length < r->second_ns || length > UINT64_C(1) << 52)
         return fail(x, "second_ns", "a second or more");
-    r->second_ns = length;
-    while ((shift_ns + list->count * length) / r->second_ns >= RESULTS_SLOTS_MAX)
-        r->second_ns *= 2;
-    r->second_count = list->count ? (shift_ns + list->count * length) / r->second_ns + 1 : 0;
+    uint64_t all_ns = shift_ns + list->count * length, slot_ns = length;
+    while (slot_ns > 0 && slot_ns < UINT64_MAX / 4 && all_ns / slot_ns >= RESULTS_SLOTS_MAX)
+        slot_ns *= 2;
+    ENSURE(slot_ns > 0);
+    r->second_ns = slot_ns;
+    r->second_count = list->count ? all_ns / slot_ns + 1 : 0;
     r->second_room = r->second_count;
-    r->seconds = r->second_count ? mem_alloc(r->second_room * sizeof *r->seconds) : NULL;
+    r->seconds = mem_alloc((r->second_room + 1) * sizeof *r->seconds);
     uint64_t i = 0, last = 0;
     for (const struct json_node *c = list->child; c; c = c->next, i++) {
-        last = (shift_ns + i * length + length / 2) / r->second_ns;
+        last = (shift_ns + i * length + length / 2) / slot_ns;
         snprintf(x->where, sizeof x->where, "seconds[%llu]", (unsigned long long)i);
         if (!read_second(x, c, &r->seconds[last]))
             return false;
@@ -469,7 +474,7 @@ struct results *export_mergeable_read(const struct json_node *n,
 {
     struct reading x = {.e = e};
     struct objectives objectives = {0};
-    int64_t own_us;
+    int64_t own_us = 0;
     if (!n || n->kind != JSON_OBJECT) {
         err_set(e, "expected what weir load --export FILE.json writes: it has no \"mergeable\"");
         return NULL;

@@ -83,10 +83,17 @@ struct measure_page_curve {
 };
 void measure_page_curves(struct measure_page *p, const char *title, const char *remark,
                          const struct measure_page_curve *curves, size_t count);
-/* y over x, a line a series through its points: throughput by concurrency (weir profile throughput --sweep). `xs` ascending, x_count of them; each
- * series has as many values, NaN: none. A mark says where the knee is. */
-void measure_page_lines(struct measure_page *p, const char *title, const char *remark,
-                        const double *xs, size_t x_count, struct num (*show_x)(double),
-                        const struct plot_series *series, size_t series_count,
-                        struct num (*show_y)(double), const struct plot_mark *marks,
-                        size_t mark_count);
+/* y over x, a line a series through its points: throughput by concurrency (weir profile throughput --sweep). Each series has a value for each x,
+ * NaN: none. A mark says where the knee is. */
+struct measure_page_chart {
+    const char *title, *remark;
+    const double *xs; /* ascending */
+    size_t x_count;
+    const struct plot_series *series;
+    size_t series_count;
+    struct num (*show_x)(double);
+    struct num (*show_y)(double);
+    const struct plot_mark *marks;
+    size_t mark_count;
+};
+void measure_page_lines(struct measure_page *p, const struct measure_page_chart *c);

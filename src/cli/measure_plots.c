@@ -18,7 +18,7 @@
 struct step {
     uint64_t begun, ended, failed, chunks;
     double in_flight, asked, users, dropped, slots;
-    struct histogram latency, ttft;
+    struct histogram latency, response, ttft;
 };
 
 struct steps {
@@ -58,6 +58,7 @@ static void add_slot(struct step *s, const struct measure_page_times *t, size_t 
     add_known(&s->users, at(t->asked_users, i));
     add_known(&s->dropped, at(t->dropped, i));
     histogram_merge(&s->latency, &slot->latency);
+    histogram_merge(&s->response, &slot->response);
     histogram_merge(&s->ttft, &slot->ttft);
 }
 
@@ -84,6 +85,7 @@ static void steps_fini(struct steps *s)
 {
     for (size_t i = 0; i < s->count; i++) {
         histogram_fini(&s->all[i].latency);
+        histogram_fini(&s->all[i].response);
         histogram_fini(&s->all[i].ttft);
     }
 }
@@ -176,44 +178,72 @@ static const char *each_step(const struct steps *s, const char *rest)
     return arena_printf(&s->page->arena, "each %.*s%s", STR_ARG(each), rest).p;
 }
 
+struct figure {
+    const char *title, *rest; /* of the remark, behind "each 1 s" */
+    bool is_wide;
+    enum plot_shape shape;
+    int height;
+    struct scale y;
+    struct line lines[3];
+    size_t count;
+};
+
 /* Of the lines, those that have values; nothing where none has. */
-static void figure(const struct steps *s, const char *title, const char *rest, bool is_wide,
-                   enum plot_shape shape, int height, struct scale y, const struct line *lines,
-                   size_t count)
+static void write_figure(const struct steps *s, const struct figure *f)
 {
-    struct plot_series series[8];
+    struct plot_series series[COUNT(f->lines)];
     size_t n = 0;
-    for (size_t i = 0; i < count && n < COUNT(series); i++) {
-        series[n] = series_of(s, &lines[i]);
+    for (size_t i = 0; i < f->count; i++) {
+        series[n] = series_of(s, &f->lines[i]);
         n += has_values(s, &series[n]);
     }
     if (n == 0)
         return;
-    measure_page_begin_figure(s->page, title, each_step(s, rest), is_wide);
-    plot_over_time(s, shape, height, y, title, series, n);
+    measure_page_begin_figure(s->page, f->title, each_step(s, f->rest), f->is_wide);
+    plot_over_time(s, f->shape, f->height, f->y, f->title, series, n);
     measure_page_end_figure(s->page);
 }
 
+static const struct figure traffic[] = {
+    {"Requests a second",
+     "",
+     true,
+     PLOT_LINES,
+     WIDE_PX,
+     {.show = num_rate},
+     {{"asked", asked_rate, 7, NULL}, {"sent", sent_rate, 2, NULL}, {"done", done_rate, 1, NULL}},
+     3},
+    {"Failures",
+     ", by when they ended",
+     true,
+     PLOT_COLUMNS,
+     WIDE_PX / 2,
+     {.step_least = 1, .show = num_count},
+     {{"failed", failures, 3, NULL}, {"never sent", dropped, 2, NULL}},
+     2},
+    {"In flight",
+     ", at its end",
+     false,
+     PLOT_LINES,
+     HIGH_PX,
+     {.step_least = 1, .show = num_count},
+     {{"users asked", asked_users, 7, NULL}, {"in flight", in_flight, 5, NULL}},
+     2},
+    {"Token events a second",
+     ", streams",
+     false,
+     PLOT_LINES,
+     HIGH_PX,
+     {.show = num_rate},
+     {{"events with tokens", chunk_rate, 4, NULL}},
+     1},
+};
+
 void measure_page_traffic(struct measure_page *p, const struct measure_page_times *t)
 {
-    static const struct line rates[] = {
-        {"asked", asked_rate, 7, NULL}, {"sent", sent_rate, 2, NULL}, {"done", done_rate, 1, NULL}};
-    static const struct line failing[] = {{"failed", failures, 3, NULL},
-                                          {"never sent", dropped, 2, NULL}};
-    static const struct line flying[] = {{"users asked", asked_users, 7, NULL},
-                                         {"in flight", in_flight, 5, NULL}};
-    static const struct line chunks[] = {{"events with tokens", chunk_rate, 4, NULL}};
-    struct scale rate = {.show = num_rate}, count = {.step_least = 1, .show = num_count};
     struct steps s = steps_of(p, t);
-    if (s.count) {
-        figure(&s, "Requests a second", "", true, PLOT_LINES, WIDE_PX, rate, rates, COUNT(rates));
-        figure(&s, "Failures", ", by when they ended", true, PLOT_COLUMNS, WIDE_PX / 2, count,
-               failing, COUNT(failing));
-        figure(&s, "In flight", ", at its end", false, PLOT_LINES, HIGH_PX, count, flying,
-               COUNT(flying));
-        figure(&s, "Token events a second", ", streams", false, PLOT_LINES, HIGH_PX, rate, chunks,
-               COUNT(chunks));
-    }
+    for (size_t i = 0; s.count && i < COUNT(traffic); i++)
+        write_figure(&s, &traffic[i]);
     steps_fini(&s);
 }
 
@@ -224,35 +254,50 @@ static double quantile_us(const struct histogram *h, double quantile)
     return h->count ? (double)histogram_quantile(h, quantile) / NS_A_US : NAN;
 }
 
-static void plot_percentiles(const struct steps *s, const char *title, bool of_ttft)
+struct quantile_line {
+    const char *name;
+    size_t histogram; /* its place in struct step */
+    double quantile;
+    int color;
+};
+
+static void plot_percentiles(const struct steps *s, const char *title, const char *rest,
+                             const struct quantile_line *lines, size_t count)
 {
-    static const struct {
-        const char *name;
-        double quantile;
-        int color;
-    } lines[] = {{"p50", .5, 1}, {"p95", .95, 2}, {"p99", .99, 3}};
-    struct plot_series series[COUNT(lines)];
-    for (size_t l = 0; l < COUNT(lines); l++) {
-        double *values = arena_alloc(&s->page->arena, (s->count + 1) * sizeof *values);
-        for (size_t i = 0; i < s->count; i++)
-            values[i] =
-                quantile_us(of_ttft ? &s->all[i].ttft : &s->all[i].latency, lines[l].quantile);
+    struct plot_series series[4];
+    ENSURE(count <= COUNT(series));
+    for (size_t l = 0; l < count; l++) {
+        double *values = arena_zalloc(&s->page->arena, (s->count + 1) * sizeof *values);
+        for (size_t i = 0; i < s->count; i++) {
+            const char *step = (const char *)&s->all[i];
+            values[i] = quantile_us((const struct histogram *)(step + lines[l].histogram),
+                                    lines[l].quantile);
+        }
         series[l] = (struct plot_series){lines[l].name, values, lines[l].color, num_ms};
     }
     if (!has_values(s, &series[0]))
         return;
     struct scale y = {.kind = SCALE_DURATION, .show = num_ms};
-    measure_page_begin_figure(s->page, title, each_step(s, ", from sending, logarithmic"), false);
-    plot_over_time(s, PLOT_LINES, HIGH_PX, y, title, series, COUNT(lines));
+    measure_page_begin_figure(s->page, title, each_step(s, rest), false);
+    plot_over_time(s, PLOT_LINES, HIGH_PX, y, title, series, count);
     measure_page_end_figure(s->page);
 }
 
 void measure_page_latencies(struct measure_page *p, const struct measure_page_times *t)
 {
+    static const struct quantile_line latency[] = {
+        {"p50", offsetof(struct step, response), .5, 1},
+        {"p95", offsetof(struct step, response), .95, 2},
+        {"p99", offsetof(struct step, response), .99, 3},
+        {"p99 from sending", offsetof(struct step, latency), .99, 7}};
+    static const struct quantile_line ttft[] = {{"p50", offsetof(struct step, ttft), .5, 1},
+                                                {"p95", offsetof(struct step, ttft), .95, 2},
+                                                {"p99", offsetof(struct step, ttft), .99, 3}};
     struct steps s = steps_of(p, t);
     if (s.count) {
-        plot_percentiles(&s, "Latency", false);
-        plot_percentiles(&s, "Time to first token", true);
+        plot_percentiles(&s, "Latency, from due", ", logarithmic", latency, COUNT(latency));
+        plot_percentiles(&s, "Time to first token", ", from sending, logarithmic", ttft,
+                         COUNT(ttft));
     }
     steps_fini(&s);
 }
@@ -339,7 +384,7 @@ static struct plot_series curve(struct measure_page *p, const struct bands *b,
 void measure_page_curves(struct measure_page *p, const char *title, const char *remark,
                          const struct measure_page_curve *curves, size_t count)
 {
-    struct bands b;
+    struct bands b = {.count = 0};
     struct plot_series series[CURVES_MAX];
     double low = INFINITY, high = 0;
     size_t n = 0;
@@ -392,32 +437,28 @@ static void put_edges(double *edges, const double *xs, size_t count)
         edges[count] = xs[count - 1] + (xs[count - 1] - edges[count - 1]);
 }
 
-void measure_page_lines(struct measure_page *p, const char *title, const char *remark,
-                        const double *xs, size_t x_count, struct num (*show_x)(double),
-                        const struct plot_series *series, size_t series_count,
-                        struct num (*show_y)(double), const struct plot_mark *marks,
-                        size_t mark_count)
+void measure_page_lines(struct measure_page *p, const struct measure_page_chart *c)
 {
-    if (x_count == 0)
+    if (c->x_count == 0)
         return;
-    double *edges = arena_alloc(&p->arena, (x_count + 1) * sizeof *edges);
-    put_edges(edges, xs, x_count);
-    struct plot plot = {.label = title,
+    double *edges = arena_zalloc(&p->arena, (c->x_count + 1) * sizeof *edges);
+    put_edges(edges, c->xs, c->x_count);
+    struct plot plot = {.label = c->title,
                         .shape = PLOT_LINES,
                         .height = HIGH_PX,
                         .x = {.kind = SCALE_LINEAR,
                               .low = MAX(edges[0], 0.0),
-                              .high = edges[x_count],
+                              .high = edges[c->x_count],
                               .step_least = 1,
-                              .show = show_x},
-                        .y = {.show = show_y},
+                              .show = c->show_x},
+                        .y = {.show = c->show_y},
                         .edges = edges,
-                        .step_count = x_count,
-                        .series = series,
-                        .series_count = series_count,
-                        .marks = marks,
-                        .mark_count = mark_count};
-    measure_page_begin_figure(p, title, remark, true);
+                        .step_count = c->x_count,
+                        .series = c->series,
+                        .series_count = c->series_count,
+                        .marks = c->marks,
+                        .mark_count = c->mark_count};
+    measure_page_begin_figure(p, c->title, c->remark, true);
     plot_write(p->out, &plot);
     measure_page_end_figure(p);
 }

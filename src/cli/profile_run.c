@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/rand.h"
 #include "cli/profile.h"
+#include "measure/failure.h"
 #include "observe/record.h"
 
 enum { BLOCK_SAMPLES = 128, BLOCK_TIMES = 4096, WAIT_MS = 50, RECORD_BYTES = 16384 };
@@ -392,8 +393,7 @@ static bool was_unreachable(const struct results_group *g)
 {
     uint64_t reached = 0;
     for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (o != OUTCOME_DNS && o != OUTCOME_CONNECT_REFUSED && o != OUTCOME_CONNECT_TIMEOUT &&
-            o != OUTCOME_CONNECT_OTHER && o != OUTCOME_TLS && o != OUTCOME_CANCELLED)
+        if (!outcome_is_unreached((enum outcome)o) && o != OUTCOME_CANCELLED)
             reached += g->outcomes[o];
     return reached == 0 && results_failures(g) > 0;
 }

@@ -197,9 +197,18 @@ static void write_plot(struct measure_page *m, const struct throughput_profile *
             series[n++] = (struct plot_series){
                 .name = plot->series[i].name, .values = values, .color = (int)i + 1};
     }
+    struct measure_page_chart chart = {.title = plot->title,
+                                       .remark = plot->remark,
+                                       .xs = values_of(m, p, load_of),
+                                       .x_count = p->level_count,
+                                       .series = series,
+                                       .series_count = n,
+                                       .show_x = num_count,
+                                       .show_y = plot->show,
+                                       .marks = &mark,
+                                       .mark_count = has_knee};
     if (n)
-        measure_page_lines(m, plot->title, plot->remark, values_of(m, p, load_of), p->level_count,
-                           num_count, series, n, plot->show, &mark, has_knee);
+        measure_page_lines(m, &chart);
 }
 
 static void write_sweep(struct measure_page *m, struct throughput_profile *p)

@@ -88,7 +88,7 @@ static void compare(struct self_test_part *part, const struct results *r, struct
 
 /* ---- one load ---- */
 
-static void take_figures(struct self_test_part *part, const struct results *r)
+static void take_figures(struct self_test_part *part, const struct results *r, unsigned threads)
 {
     const struct results_group *g = &r->total;
     const struct engine_account *a = &part->account;
@@ -98,7 +98,8 @@ static void take_figures(struct self_test_part *part, const struct results *r)
     if (part->seconds > 0)
         part->requests_per_s = (double)g->outcomes[OUTCOME_OK] / part->seconds;
     if (g->requests)
-        part->cpu_us_per_request = a->cpu_share * part->seconds * 1e6 / (double)g->requests;
+        part->cpu_us_per_request =
+            a->cpu_share * threads * part->seconds * 1e6 / (double)g->requests;
     if (r->failure_count)
         snprintf(part->failure, sizeof part->failure, "%s", r->failures[0].error);
 }
@@ -170,7 +171,7 @@ static bool run_load(const struct self_test_load *load, const struct self_test_o
     }
     if (ok) {
         results_seal(results[0]);
-        take_figures(part, results[0]);
+        take_figures(part, results[0], o->threads);
         compare(part, results[0], m);
     }
     results_free(results[0]);

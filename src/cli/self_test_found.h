@@ -34,7 +34,9 @@ struct self_test_part {
     size_t error_count;
     struct engine_account account;
     uint64_t requests, failed;
-    double seconds, requests_per_s, cpu_us_per_request;
+    double seconds, requests_per_s;
+    double
+        cpu_us_per_request; /* with several threads: at most, as if all were as busy as the busiest */
     char failure[SAMPLE_ERROR_BYTES]; /* of one that failed */
 };
 

@@ -47,8 +47,8 @@ static void judge_schedule(struct self_test_found *f, const struct self_test_par
         return;
     if (a->late_p50_ns > SELF_TEST_LATE_P50_NS || a->late_p99_ns > SELF_TEST_LATE_P99_NS) {
         f->good = false;
-        advise(f, "%s: sends are late by %s (p50) and %s (p99).", part->load->heading,
-               num_ms(a->late_p50_ns / 1e3).text, num_ms(a->late_p99_ns / 1e3).text);
+        advise(f, "%s: sends are late by %.1f \xC2\xB5s (p50) and %.1f \xC2\xB5s (p99).",
+               part->load->heading, a->late_p50_ns / 1e3, a->late_p99_ns / 1e3);
     }
     if ((double)a->sent < asked * SELF_TEST_RATE_SHARE) {
         f->good = false;

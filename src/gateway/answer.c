@@ -395,12 +395,25 @@ struct str answer_headers_so_far(struct request *r)
     static const struct http_exchange nobody; /* was asked: the cache answers */
     const struct http_exchange *x = r->attempt ? &r->attempt->exchange : &nobody;
     uint64_t now_ns = clock_mono_ns(), sent_ns = x->sent_ns ? x->sent_ns : now_ns;
+    /* A stream begins with its first event, which may come long after its head: that wait is the upstream's. */
+    uint64_t came_ns = x->last_ns ? x->last_ns : x->head_ns;
     char *text = arena_alloc(&r->arena, r->answer_headers.n + TIMES_BYTES + KEY_LINES_BYTES),
          *at = put(text, r->answer_headers);
     at += key_header_lines(r, at);
     at = put_times(at, us_between(r->arrived_ns, now_ns), us_between(r->arrived_ns, sent_ns),
-                   us_between(sent_ns, x->head_ns), finish_lost_us(r, now_ns));
+                   us_between(sent_ns, came_ns), finish_lost_us(r, now_ns));
     return (struct str){text, (size_t)(at - text)};
+}
+
+struct str answer_times_of_failure(struct request *r)
+{
+    const struct http_exchange *x = r->attempt ? &r->attempt->exchange : NULL;
+    uint64_t now_ns = clock_mono_ns(), sent_ns = x && x->sent_ns ? x->sent_ns : now_ns;
+    char *text = arena_alloc(&r->arena, TIMES_BYTES);
+    char *end =
+        put_times(text, us_between(r->arrived_ns, now_ns), us_between(r->arrived_ns, sent_ns),
+                  us_between(sent_ns, now_ns), finish_lost_us(r, now_ns));
+    return (struct str){text, (size_t)(end - text)};
 }
 
 struct str answer_headers_with_costs(struct request *r)

@@ -432,6 +432,9 @@ struct str
 answer_headers_so_far(struct request *r); /* with the times known when the answer begins */
 struct str
 answer_headers_with_costs(struct request *r); /* with those known at its end, and the cost */
+struct str answer_times_of_failure(
+    struct request *
+        r); /* the same times for an error that is weir's to say; an upstream that did not answer took until now */
 void answer_look_start(struct request *r);
 void answer_look_piece(struct request *r, struct str piece);
 /* False: the answer began as JSON and is not complete. */

@@ -82,8 +82,9 @@ static struct str error_headers(struct request *r)
     char limits[LIMIT_LINES_BYTES];
     size_t limits_bytes = limit_header_lines(r, true, limits);
     int64_t retry_after_s = r->error == ERR_TOO_MANY_REQUESTS ? 1 : r->retry_after_s;
+    struct str times = r->deployment ? answer_times_of_failure(r) : STR_NONE;
     size_t room = 256 + 2 * id.n + (r->deployment ? r->deployment->model_id.n : 0) + r->cors.n +
-                  limits_bytes + KEY_LINES_BYTES;
+                  limits_bytes + KEY_LINES_BYTES + times.n;
     char *text = arena_alloc(&r->arena, room), *at = text;
     at = put_line(at, STR("content-type"), STR("application/json"));
     if (id.n && r->config->include_request_id_in_response) {
@@ -92,7 +93,7 @@ static struct str error_headers(struct request *r)
     }
     if (r->deployment)
         at = put_line(at, STR("x-litellm-model-id"), r->deployment->model_id);
-    at = answer_put_attempts(at, r);
+    at = put(answer_put_attempts(at, r), times);
     if (retry_after_s > 0)
         at = put(digits_u64(put(at, STR("retry-after: ")), (uint64_t)retry_after_s), STR("\r\n"));
     at = put(at, (struct str){limits, limits_bytes});

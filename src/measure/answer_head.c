@@ -61,11 +61,39 @@ static void take_durations(struct sample *s, const struct h1_head *h)
         s->server_upstream_us = all_us - own_us;
 }
 
-/* "0.000034": plain digits, as weir writes it, read without a call; anything else by str_to_f64. */
+/* "0.000034", as weir writes it: at most 15 digits, so that digits and power of ten are exact in a double, and their quotient is the
+ * nearest one. False: another spelling. */
+static bool plain_decimal(struct str text, double *out)
+{
+    static const double powers[] = {1e0, 1e1, 1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15};
+    uint64_t digits = 0;
+    size_t behind = 0, count = 0;
+    bool point = false;
+    if (!text.n || text.n > COUNT(powers))
+        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned digit = (unsigned char)text.p[i] - '0';
+        if (text.p[i] == '.' && !point && count) {
+            point = true;
+            continue;
+        }
+        if (digit > 9)
+            return false;
+        digits = digits * 10 + digit;
+        count++;
+        behind += point;
+    }
+    if (point && !behind)
+        return false;
+    *out = (double)digits / powers[behind];
+    return count < COUNT(powers);
+}
+
 static double cost_of(struct str text)
 {
     double usd;
-    return text.n && str_to_f64(text, &usd) && usd >= 0 ? usd : -1;
+    return text.n && (plain_decimal(text, &usd) || str_to_f64(text, &usd)) && usd >= 0 ? usd : -1;
 }
 
 static void keep(char *out, size_t room, struct str text)

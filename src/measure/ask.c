@@ -36,8 +36,9 @@ static void on_fail(struct http_exchange *x, enum error_code code, const char *d
 {
     struct ask *k = CONTAINER(x, struct ask, exchange);
     k->over = true;
-    snprintf(k->failure, sizeof k->failure, "%s%s%s", error_info(code)->sentence,
-             detail && *detail ? ": " : "", detail ? detail : "");
+    /* The detail is about this connection; the sentence is the gateway's, about its upstreams. */
+    snprintf(k->failure, sizeof k->failure, "%s",
+             detail && *detail ? detail : error_info(code)->sentence);
 }
 
 /* Runs until the exchange is over. */

@@ -6,7 +6,8 @@
 #include "net/sock.h"
 
 #define START_DELAY_NS     (2 * NS_PER_MS) /* from "all are ready" to the first stage */
-#define CONNECTIONS_MAX    65536u
+#define CONNECTIONS_MAX    20000u          /* a host has some 28,000 ports towards one other */
+#define FILES_KEPT_FREE    128u
 #define CONNECT_TIMEOUT_MS (60 * 1000) /* the client needs one */
 #define HEADERS_OF_FRESH   "connection: close\r\n"
 
@@ -24,6 +25,13 @@ static bool check_options(const struct engine_options *o, struct err *e)
     if (p->prompt_count > prompts_count(o->prompts))
         return err_set(e, "the plan has %zu prompts, and there are %zu", p->prompt_count,
                        prompts_count(o->prompts));
+    for (size_t i = 0; i < p->stage_count; i++) {
+        const struct stage *s = &p->stages[i];
+        bool nobody = s->from < 0.5 && s->to < 0.5; /* as arrivals_users rounds */
+        if (s->kind == STAGE_USERS && !p->replay && nobody && !s->duration_ns)
+            return err_set(e, "stage %zu has neither users nor a duration: it would never end",
+                           i + 1);
+    }
     return true;
 }
 
@@ -47,6 +55,13 @@ static void name_run(struct engine *e)
     e->nonce_salt = rng_next(&r);
 }
 
+static uint32_t connections_max(const struct engine_options *o)
+{
+    uint64_t files = sock_raise_file_limit();
+    uint64_t most = files > 2 * FILES_KEPT_FREE ? files - FILES_KEPT_FREE : files / 2;
+    return o->connections_max ? o->connections_max : (uint32_t)MIN(most, CONNECTIONS_MAX);
+}
+
 static struct engine *new_engine(const struct engine_options *o)
 {
     struct engine *e = mem_alloc(sizeof *e);
@@ -64,7 +79,7 @@ static struct engine *new_engine(const struct engine_options *o)
     name_run(e);
     make_head(e);
     e->threads = mem_alloc(e->thread_count * sizeof *e->threads);
-    uint32_t slots = o->connections_max ? o->connections_max : CONNECTIONS_MAX;
+    uint32_t slots = connections_max(o);
     for (unsigned i = 0; i < e->thread_count; i++) {
         struct engine_thread *t = &e->threads[i];
         t->engine = e;
@@ -93,13 +108,12 @@ struct engine *engine_start(const struct engine_options *o, struct err *err)
         return NULL;
     struct engine *e = new_engine(o);
     int error = 0;
-    sock_raise_file_limit();
     for (unsigned i = 0; i < e->thread_count && !error; i++) {
         struct engine_thread *t = &e->threads[i];
-        e->running++;
+        __atomic_add_fetch(&e->running, 1, __ATOMIC_RELEASE);
         error = pthread_create(&t->id, NULL, engine_thread_main, t);
         if (error) {
-            e->running--;
+            __atomic_sub_fetch(&e->running, 1, __ATOMIC_RELEASE);
         } else {
             e->threads_started++;
             pthread_setname_np(t->id, "weir-measure");
@@ -108,13 +122,12 @@ struct engine *engine_start(const struct engine_options *o, struct err *err)
     if (error)
         e->stop = true;
     begin_together(e);
-    if (error) {
-        engine_free(e);
-        err_set(err, "thread %u of %u could not be started: %s", e->threads_started + 1,
-                e->thread_count, strerror(error));
-        return NULL;
-    }
-    return e;
+    if (!error)
+        return e;
+    err_set(err, "thread %u of %u could not be started: %s", e->threads_started + 1,
+            e->thread_count, strerror(error));
+    engine_free(e);
+    return NULL;
 }
 
 /* ---- while it runs ---- */
@@ -138,10 +151,7 @@ void engine_progress(const struct engine *e, struct engine_progress *out)
     }
     uint64_t now_ns = clock_mono_ns();
     out->elapsed_ns = now_ns > e->start_ns ? now_ns - e->start_ns : 0;
-    struct engine *shared = (struct engine *)e;
-    pthread_mutex_lock(&shared->lock);
-    out->over = e->running == 0;
-    pthread_mutex_unlock(&shared->lock);
+    out->over = __atomic_load_n(&e->running, __ATOMIC_ACQUIRE) == 0;
 }
 
 void engine_stop(struct engine *e)
@@ -168,10 +178,10 @@ bool engine_wait(struct engine *e, int timeout_ms)
     }
     pthread_mutex_lock(&e->lock);
     int status = 0;
-    while (e->running && status == 0)
+    while (__atomic_load_n(&e->running, __ATOMIC_ACQUIRE) && status == 0)
         status = timeout_ms < 0 ? pthread_cond_wait(&e->changed, &e->lock)
                                 : pthread_cond_timedwait(&e->changed, &e->lock, &until);
-    bool done = e->running == 0;
+    bool done = __atomic_load_n(&e->running, __ATOMIC_ACQUIRE) == 0;
     pthread_mutex_unlock(&e->lock);
     return done;
 }

@@ -1,7 +1,9 @@
 /* engine.h -- sends requests by a plan and measures each: the instrument. One event loop a thread, on the gateway's own net/ and http/.
  *
- * Latency is counted from when a request was due, not from when there was time to send it (no coordinated omission). Nothing is hidden: what was due
- * and could not be sent is a sample too (OUTCOME_DROPPED). Precise schedules sleep until shortly before a request is due and then spin. */
+ * Latency is counted from when a request was due, not from when there was time to send it (no coordinated omission). Nothing is hidden: what is due waits
+ * for a slot and is sent late; what never had one before the run was over is a sample too (OUTCOME_DROPPED). A stall of this program just before the
+ * end is made up for half a second: as long as there are slots, what was due in it is sent late. Precise schedules sleep until shortly before a request
+ * is due and then spin. Each request has an x-request-id of its own, and a nonce in its prompt that no other run has. */
 #pragma once
 
 #include "measure/arrivals.h"
@@ -17,7 +19,8 @@ struct engine_options {
     const struct arrivals_plan *plan;
     unsigned threads; /* 0: 1 */
     uint32_t
-        connections_max; /* in flight at most, all threads; 0: 65536. Open loop: what is due beyond that waits for a slot and is late */
+        connections_max; /* in flight at most, all threads; 0: 20,000, or fewer where the limit of open files is lower. Open loop: what is
+                            due beyond that waits for a slot and is late; so is what finds 256 of its thread waiting for new connections */
     bool fresh_connections; /* a new one for each request */
     bool user_stamps;       /* do not ask the kernel for receive times */
     bool spin;              /* before a due time: precise, and one busy core a thread */

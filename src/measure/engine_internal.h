@@ -12,6 +12,7 @@
 #include "measure/engine.h"
 #include "observe/histogram.h"
 
+#define ENGINE_COLD_MAX 256
 #define ENGINE_ID_BYTES 24 /* of x-request-id: 11 that name the run, '-', 12 digits of the number */
 
 struct engine_thread;
@@ -55,7 +56,14 @@ struct engine_thread {
     bool has_next;
     struct slot **slots, *free_slots;
     size_t slot_count, slot_max;
+    uint64_t **gaps; /* mappings, for several slots each */
     uint32_t in_flight;
+    /* Requests of open loop that wait for a connection: some may have got one since. */
+    struct cold {
+        const struct slot *slot;
+        uint64_t started_ns;
+    } cold[ENGINE_COLD_MAX];
+    unsigned cold_count;
 
     struct timer stage_timer; /* the stage's end, a change of users, the end of the grace */
     struct timer pace_timer;  /* shortly before the next one is due */
@@ -84,7 +92,6 @@ struct engine {
     struct str head; /* of every request, up to x-request-id */
     char id_prefix[16];
     uint64_t nonce_salt;
-    size_t request_max; /* bytes of the longest request */
     /* Of stages of users that end with a number of requests: how many were begun, and when (from the start, ns) the last was; 0: not yet.
      * Atomic. */
     uint64_t *tickets, *ticket_ends_ns;
@@ -94,7 +101,8 @@ struct engine {
     bool stop, cancel; /* atomic */
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    unsigned ready, running; /* under lock */
+    unsigned ready;   /* under lock */
+    unsigned running; /* atomic; going down is told under lock */
 };
 
 /* ---- engine_thread.c ---- */

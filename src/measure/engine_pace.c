@@ -2,13 +2,18 @@
  *
  * With `spin` a thread sleeps until shortly before the next request is due, then polls its sockets without waiting, and for the last few
  * microseconds looks at nothing but the clock. Without, the loop's timer wakes it. Long sleeps are taken in two: the kernel may wake a sleeper of
- * epoll late by a thousandth of the time asked for, whatever its timer slack (select_estimate_accuracy in fs/select.c). */
+ * epoll late by a thousandth of the time asked for, whatever its timer slack (select_estimate_accuracy in fs/select.c).
+ *
+ * Who is behind must not lose its time by connecting: a connection costs ten times what a request over a kept one does. So at most ENGINE_COLD_MAX
+ * requests wait for new connections; what is due beyond that waits for one of these, or for one that comes free, and is late. */
 #include "measure/engine_internal.h"
 
-#define SPIN_WINDOW_NS   (60 * NS_PER_US) /* a sleep ends late by less than this, 99 times of 100 */
+#define SPIN_WINDOW_NS   (100 * NS_PER_US) /* a sleep ends late by less than this, 99 times of 100 */
+#define SLEEP_LEAST_NS   (200 * NS_PER_US) /* a shorter one costs more than it saves, and precision */
+#define PREEMPTED_NS     (20 * NS_PER_US) /* a poll takes less, if the thread is let run */
 #define CLOCK_ONLY_NS    (3 * NS_PER_US)  /* a poll that finds nothing takes less */
 #define SENDS_A_LOOK     32u              /* then the answers have their turn */
-#define SENDS_A_CALLBACK 4u
+#define SENDS_A_CALLBACK 1u
 #define SLEEP_SLACK      512 /* of the sleep; twice what the kernel may add */
 #define TICK_NS          (5 * NS_PER_MS)
 
@@ -17,22 +22,45 @@ static uint64_t next_due_ns(const struct engine_thread *t)
     return t->engine->start_ns + t->next.offset_ns;
 }
 
-static bool may_send(const struct engine_thread *t)
+static bool still_cold(const struct cold *c)
 {
-    return t->free_slots || t->slot_count < t->slot_max;
+    const struct slot *s = c->slot;
+    return s->busy && s->x.started_ns == c->started_ns && !s->x.send_began_ns;
+}
+
+static bool may_connect(struct engine_thread *t)
+{
+    if (t->cold_count < ENGINE_COLD_MAX)
+        return true;
+    unsigned left = 0;
+    for (unsigned i = 0; i < t->cold_count; i++)
+        if (still_cold(&t->cold[i]))
+            t->cold[left++] = t->cold[i];
+    t->cold_count = left;
+    return left < ENGINE_COLD_MAX;
+}
+
+static bool may_send(struct engine_thread *t)
+{
+    return (t->free_slots || t->slot_count < t->slot_max) && (t->net.idle || may_connect(t));
+}
+
+static void send_one(struct engine_thread *t)
+{
+    struct slot *s = engine_slot_get(t);
+    struct arrival a = t->next;
+    uint64_t due_ns = next_due_ns(t);
+    t->has_next = arrivals_next(&t->arrivals, &t->next);
+    engine_slot_send(s, &a, due_ns, true);
+    if (!s->x.send_began_ns && t->cold_count < ENGINE_COLD_MAX)
+        t->cold[t->cold_count++] = (struct cold){s, s->x.started_ns};
 }
 
 static void send_due(struct engine_thread *t, uint32_t most)
 {
     while (most-- && t->has_next && t->phase == PHASE_RUNNING &&
-           clock_mono_ns() >= next_due_ns(t)) {
-        struct slot *s = engine_slot_get(t);
-        if (!s)
-            return; /* it waits, and is late */
-        struct arrival a = t->next;
-        uint64_t due_ns = next_due_ns(t);
-        t->has_next = arrivals_next(&t->arrivals, &t->next);
-        engine_slot_send(s, &a, due_ns, true);
+           clock_mono_ns() >= next_due_ns(t) && may_send(t)) {
+        send_one(t);
         if (!t->has_next)
             engine_thread_look(t);
     }
@@ -87,8 +115,8 @@ static void poll_once(struct engine_thread *t, uint64_t now_ns)
     uint64_t work = t->work;
     loop_pass(t->loop, 0);
     uint64_t after_ns = loop_now_ns(t->loop);
-    if (t->work == work && after_ns > now_ns)
-        t->spun_ns += after_ns - now_ns;
+    if (t->work == work && after_ns > now_ns) /* time in which it did not run is no CPU time */
+        t->spun_ns += MIN(after_ns - now_ns, PREEMPTED_NS);
 }
 
 void engine_pace_pass(struct engine_thread *t)
@@ -104,8 +132,7 @@ void engine_pace_pass(struct engine_thread *t)
         loop_pass(t->loop, -1);
         return;
     }
-    uint64_t window_ns = t->engine->o.spin ? SPIN_WINDOW_NS : 0;
-    if (due_ns > now_ns + window_ns) {
+    if (due_ns > now_ns + (t->engine->o.spin ? SPIN_WINDOW_NS + SLEEP_LEAST_NS : 0)) {
         arm(t, now_ns, due_ns);
         loop_pass(t->loop, -1);
         return;

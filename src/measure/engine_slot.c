@@ -3,8 +3,8 @@
  * A slot has the request's bytes in a buffer of its own: the body at a fixed place, the head in front of it, so that a request costs a copy of the
  * head and of the body and nothing else. Nothing is allocated for a request once its slot has been used. */
 #include "measure/engine_internal.h"
+#include "measure/failure.h"
 
-#include <errno.h>
 #include <sys/mman.h>
 
 /* ---- slots ---- */
@@ -19,13 +19,21 @@ static void body_came(struct http_exchange *x, struct str piece);
 static void answer_done(struct http_exchange *x);
 static void answer_failed(struct http_exchange *x, enum error_code code, const char *detail);
 
-/* Room for the gaps of a stream: pages that are never touched are never there. */
-static uint64_t *new_gaps(void)
+#define GAPS_BYTES      (GAPS_KEPT * sizeof(uint64_t))
+#define SLOTS_A_MAPPING 64u
+
+/* Room for the gaps of slot `i`: pages that are never touched are never there. */
+static uint64_t *gaps_of(struct engine_thread *t, size_t i)
 {
-    void *p = mmap(NULL, GAPS_KEPT * sizeof(uint64_t), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    ENSURE(p != MAP_FAILED);
-    return p;
+    if (i % SLOTS_A_MAPPING == 0) {
+        size_t count = i / SLOTS_A_MAPPING;
+        void *p = mmap(NULL, SLOTS_A_MAPPING * GAPS_BYTES, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ENSURE(p != MAP_FAILED); /* as mem_alloc: memory is gone */
+        t->gaps = mem_realloc(t->gaps, (count + 1) * sizeof *t->gaps);
+        t->gaps[count] = p;
+    }
+    return t->gaps[i / SLOTS_A_MAPPING] + i % SLOTS_A_MAPPING * GAPS_KEPT;
 }
 
 static struct slot *new_slot(struct engine_thread *t)
@@ -45,7 +53,7 @@ static struct slot *new_slot(struct engine_thread *t)
               .on_body = body_came,
               .on_done = answer_done,
               .on_fail = answer_failed},
-        .gaps_ns = prompts_stream(o->prompts) ? new_gaps() : NULL,
+        .gaps_ns = prompts_stream(o->prompts) ? gaps_of(t, t->slot_count) : NULL,
     };
     answer_init(&s->answer, &t->blocks, s->gaps_ns);
     s->answer.embeds = str_ends(prompts_path(o->prompts), STR("/embeddings"));
@@ -70,12 +78,13 @@ void engine_slots_fini(struct engine_thread *t)
     for (size_t i = 0; i < t->slot_count; i++) {
         struct slot *s = t->slots[i];
         answer_fini(&s->answer);
-        if (s->gaps_ns)
-            munmap(s->gaps_ns, GAPS_KEPT * sizeof(uint64_t));
+        if (s->gaps_ns && i % SLOTS_A_MAPPING == 0)
+            munmap(s->gaps_ns, SLOTS_A_MAPPING * GAPS_BYTES);
         mem_free(s->buffer);
         mem_free(s);
     }
     mem_free(t->slots);
+    mem_free(t->gaps);
 }
 
 /* ---- the request ---- */
@@ -125,33 +134,34 @@ static void write_request(struct slot *s, const struct arrival *a)
     s->request = (struct iovec){at, (size_t)(body + n - at)};
 }
 
+_Static_assert(offsetof(struct sample, error) + SAMPLE_ERROR_BYTES + 8 > sizeof(struct sample),
+               "begin_sample clears what is before the strings");
+
 static void begin_sample(struct sample *out, struct engine_thread *t, const struct arrival *a,
                          uint64_t due_ns)
 {
     const struct engine *e = t->engine;
     const struct arrivals_plan *plan = e->o.plan;
     bool warm_up = plan->stage_count && plan->stages[a->stage].warm_up;
-    *out = (struct sample){
-        .number = e->o.first_number + a->number,
-        .tag = a->tag,
-        .stage = a->stage,
-        .model = a->model,
-        .prompt = a->prompt,
-        .thread = (uint16_t)t->index,
-        .stream = prompts_stream(e->o.prompts),
-        .warm_up = warm_up,
-        .due_ns = due_ns,
-        .prompt_tokens = -1,
-        .completion_tokens = -1,
-        .cached_tokens = -1,
-        .reasoning_tokens = -1,
-        .cost_usd = -1,
-        .server_queue_us = -1,
-        .server_upstream_us = -1,
-        .server_overhead_us = -1,
-    };
+    /* Behind these members stand strings alone: of those the first byte will do. */
+    memset(out, 0, offsetof(struct sample, request_id));
+    out->deployment[0] = out->finish_reason[0] = out->error[0] = '\0';
+    out->number = e->o.first_number + a->number;
+    out->tag = a->tag;
+    out->stage = a->stage;
+    out->model = a->model;
+    out->prompt = a->prompt;
+    out->thread = (uint16_t)t->index;
+    out->stream = prompts_stream(e->o.prompts);
+    out->warm_up = warm_up;
+    out->due_ns = due_ns;
+    out->prompt_tokens = out->completion_tokens = -1;
+    out->cached_tokens = out->reasoning_tokens = -1;
+    out->server_queue_us = out->server_upstream_us = out->server_overhead_us = -1;
+    out->cost_usd = -1;
     write_id(e, out->number, out->request_id);
-    if (a->stage != t->counters.stage || (!warm_up && !t->measuring))
+    out->request_id[ENGINE_ID_BYTES] = '\0';
+    if (a->stage != t->counters.stage || (!warm_up && !t->measured_from_ns))
         engine_thread_note_stage(t, a->stage, warm_up);
 }
 
@@ -190,24 +200,6 @@ void engine_slot_drop(struct engine_thread *t, const struct arrival *a, uint64_t
 }
 
 /* ---- its end ---- */
-
-/* Marks that the client has kept. */
-static void take_marks(struct slot *s)
-{
-    const struct http_exchange *x = &s->x;
-    struct sample *m = &s->sample;
-    m->reused = x->reused;
-    m->start_ns = x->started_ns;
-    m->sent_first_ns = x->send_began_ns;
-    m->sent_ns = x->sent_ns;
-    if (x->first_byte_ns)
-        m->first_byte_ns = x->first_byte_ns;
-    if (!x->reused) {
-        m->resolved_ns = x->resolved_ns;
-        m->connected_ns = x->tcp_ns;
-        m->secured_ns = x->target->tls ? x->connected_ns : 0;
-    }
-}
 
 static void count_end(struct slot *s, uint64_t now_ns)
 {
@@ -293,7 +285,8 @@ static void body_came(struct http_exchange *x, struct str piece)
     struct slot *s = CONTAINER(x, struct slot, x);
     answer_body(&s->answer, piece, arrived_ns(s));
     count_chunks(s);
-    engine_pace_check(s->thread);
+    if (s->answer.stream) /* another answer is about to be whole, and its connection free */
+        engine_pace_check(s->thread);
 }
 
 static void answer_done(struct http_exchange *x)
@@ -302,55 +295,12 @@ static void answer_done(struct http_exchange *x)
     struct engine_thread *t = s->thread;
     bool stamps = !t->engine->o.user_stamps;
     uint64_t now_ns = stamps ? x->read_ns : clock_mono_ns();
-    take_marks(s);
+    sample_take_marks(&s->sample, &s->x);
     s->sample.end_ns = stamps ? x->arrived_ns : now_ns;
     answer_end(&s->answer);
     count_chunks(s);
     end(s, now_ns);
     engine_thread_freed(t, now_ns);
-}
-
-static bool detail_is(const char *detail, int error)
-{
-    const char *text = strerror(error);
-    return strncmp(detail, text, strlen(text)) == 0;
-}
-
-static enum outcome outcome_of_connect(const char *detail)
-{
-    if (detail_is(detail, ECONNREFUSED))
-        return OUTCOME_CONNECT_REFUSED;
-    bool timed_out =
-        detail_is(detail, ETIMEDOUT) || strncmp(detail, "not connected within", 20) == 0;
-    return timed_out ? OUTCOME_CONNECT_TIMEOUT : OUTCOME_CONNECT_OTHER;
-}
-
-static enum outcome outcome_of_timeout(const struct slot *s, uint64_t now_ns)
-{
-    const struct http_exchange *x = &s->x;
-    uint64_t total_ns = (uint64_t)MAX(x->total_timeout_ms, 0) * NS_PER_MS;
-    if (total_ns && now_ns >= x->started_ns + total_ns)
-        return OUTCOME_TOTAL_TIMEOUT;
-    if (!s->sample.head_ns)
-        return OUTCOME_HEAD_TIMEOUT;
-    return s->sample.stream && !s->sample.first_token_ns ? OUTCOME_FIRST_TOKEN_TIMEOUT
-                                                         : OUTCOME_IDLE_TIMEOUT;
-}
-
-static enum outcome outcome_of(const struct slot *s, enum error_code code, const char *detail,
-                               uint64_t now_ns)
-{
-    switch (code) {
-    case ERR_UPSTREAM_RESOLVE: return OUTCOME_DNS;
-    case ERR_UPSTREAM_CONNECT: return outcome_of_connect(detail);
-    case ERR_UPSTREAM_PROXY: return OUTCOME_CONNECT_OTHER;
-    case ERR_UPSTREAM_TLS: return OUTCOME_TLS;
-    case ERR_UPSTREAM_TIMEOUT: return outcome_of_timeout(s, now_ns);
-    case ERR_UPSTREAM_TRUNCATED: return OUTCOME_TRUNCATED;
-    case ERR_UPSTREAM_PROTOCOL:
-    case ERR_UPSTREAM_TOO_LARGE: return OUTCOME_INVALID;
-    default: return s->sample.first_byte_ns ? OUTCOME_TRUNCATED : OUTCOME_SEND;
-    }
 }
 
 static void fail(struct slot *s, enum outcome outcome, const char *detail, uint64_t now_ns)
@@ -367,8 +317,8 @@ static void answer_failed(struct http_exchange *x, enum error_code code, const c
     struct slot *s = CONTAINER(x, struct slot, x);
     struct engine_thread *t = s->thread;
     uint64_t now_ns = clock_mono_ns();
-    take_marks(s);
-    fail(s, outcome_of(s, code, detail, now_ns), detail, now_ns);
+    sample_take_marks(&s->sample, &s->x);
+    fail(s, sample_failure(&s->sample, x, code, detail, now_ns), detail, now_ns);
     engine_thread_freed(t, now_ns);
 }
 
@@ -380,7 +330,7 @@ void engine_slots_cancel(struct engine_thread *t)
         if (!s->busy)
             continue;
         http_cancel(t->client, &s->x);
-        take_marks(s);
+        sample_take_marks(&s->sample, &s->x);
         fail(s, OUTCOME_CANCELLED, "the run was over before the answer was whole", now_ns);
     }
 }

@@ -415,18 +415,33 @@ static bool take_abort(struct parser *p)
     return true;
 }
 
-/* What is told of it later: as written, a blank for each run of white space and control bytes. */
+/* What is told of it later, and read again when reports are merged: as written, but for one blank instead of a run of them outside of quotes. */
 static void keep_text(struct limit_asked *l, struct str text)
 {
     size_t n = 0;
+    char quote = '\0';
     for (size_t i = 0; i < text.n && n + 1 < sizeof l->text; i++) {
-        bool is_blank = (unsigned char)text.p[i] <= ' ' || text.p[i] == 0x7F;
+        char c = text.p[i];
+        bool is_blank = !quote && (c == ' ' || c == '\t' || c == '\n' || c == '\r');
+        if (c == quote)
+            quote = '\0';
+        else if (!quote && (c == '"' || c == '\''))
+            quote = c;
         if (!is_blank)
-            l->text[n++] = text.p[i];
+            l->text[n++] = c;
         else if (n && l->text[n - 1] != ' ')
             l->text[n++] = ' ';
     }
     l->text[n] = '\0';
+}
+
+static bool is_plain(struct str text)
+{
+    for (size_t i = 0; i < text.n; i++)
+        if (((unsigned char)text.p[i] < ' ' && !strchr("\t\n\r", text.p[i])) || text.p[i] == '\0' ||
+            text.p[i] == 0x7F)
+            return false;
+    return true;
 }
 
 static bool take_limit(struct parser *p)
@@ -461,6 +476,8 @@ bool limits_asked_add(struct limits_asked *l, struct str text, struct err *e)
     struct parser p = {.e = e};
     size_t count = l->count;
     tokens_init(&p.t, text);
+    if (!is_plain(text))
+        return tokens_fail(&p.t, e, "expected a text without control bytes");
     do {
         if (count == LIMITS_ASKED_MAX)
             return tokens_fail(&p.t, e, "expected at most %d thresholds", LIMITS_ASKED_MAX);

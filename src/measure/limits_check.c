@@ -32,6 +32,10 @@ static double rate(double number, double seconds)
 
 static const struct results_group *group_of(const struct limit_asked *l, const struct results *r)
 {
+    ENSURE(r != NULL);
+    bool is_only = l->scope == LIMIT_MODEL ? r->model_count == 1 : r->stage_count == 1;
+    if (l->scope == LIMIT_ALL || (is_only && l->index == 0))
+        return &r->total; /* results_seal fills the only group: until then it is empty */
     switch (l->scope) {
     case LIMIT_MODEL: return l->index < r->model_count ? &r->by_model[l->index] : NULL;
     case LIMIT_STAGE: return l->index < r->stage_count ? &r->by_stage[l->index] : NULL;
@@ -97,11 +101,16 @@ static double to_bound(const struct limit_asked *l, double value)
 
 /* A threshold is about this run, not about others like it: where values that resemble their neighbours leave the percentile without an interval
  * (a ramp), it has a value still. */
-static double quantile_of(const struct spread *s, double quantile)
+static double quantile_of(struct limit_asked *l, const struct spread *s)
 {
-    struct estimate e = spread_quantile(s, quantile);
-    return e.refused ? (double)hdr_quantile(&s->hdr, quantile) * (s->unit > 0 ? s->unit : 1)
-                     : e.value;
+    struct estimate e = spread_quantile(s, l->quantile);
+    if (!e.refused)
+        return e.value;
+    snprintf(l->why, sizeof l->why,
+             "of this run alone: neighbours are alike, and it takes %llu to tell p%g of others "
+             "like it",
+             (unsigned long long)e.need, l->quantile * 100);
+    return (double)hdr_quantile(&s->hdr, l->quantile) * (s->unit > 0 ? s->unit : 1);
 }
 
 static double of_spread(struct limit_asked *l, const struct spread *s)
@@ -117,7 +126,7 @@ static double of_spread(struct limit_asked *l, const struct spread *s)
     if (l->quantile <= 0 || l->quantile >= 1)
         return to_bound(l, l->quantile <= 0 ? spread_min(s) : spread_max(s));
     if (spread_count(s) >= quantile_needs(l->quantile))
-        return to_bound(l, quantile_of(s, l->quantile));
+        return to_bound(l, quantile_of(l, s));
     snprintf(l->why, sizeof l->why,
              "p%g needs %llu values, and there are %llu: run longer, or ask for a lower percentile",
              l->quantile * 100, (unsigned long long)quantile_needs(l->quantile),

@@ -84,8 +84,9 @@ struct results {
     struct results_second {
         uint64_t begun, ended, failed,
             chunks; /* begun: sent; failed: ended otherwise than OK, by our own cancelling aside */
-        struct histogram latency, ttft; /* ns, of those that ended well in this slot */
-        uint32_t in_flight;             /* at the slot's end; after results_seal */
+        struct histogram latency, response,
+            ttft;           /* ns, of those that ended well in this slot; response: from due */
+        uint32_t in_flight; /* at the slot's end; after results_seal */
     } * seconds;
     size_t second_count, second_room;
     uint64_t second_ns; /* length of a slot */

@@ -11,12 +11,14 @@ static void slot_merge(struct results_second *into, const struct results_second 
     into->failed += from->failed;
     into->chunks += from->chunks;
     histogram_merge(&into->latency, &from->latency);
+    histogram_merge(&into->response, &from->response);
     histogram_merge(&into->ttft, &from->ttft);
 }
 
 static void slot_fini(struct results_second *s)
 {
     histogram_fini(&s->latency);
+    histogram_fini(&s->response);
     histogram_fini(&s->ttft);
 }
 
@@ -115,6 +117,8 @@ uint64_t slots_take(struct results *r, const struct sample *s)
     slot->failed += s->outcome != OUTCOME_OK && s->outcome != OUTCOME_CANCELLED;
     if (s->outcome == OUTCOME_OK && s->sent_first_ns && s->end_ns >= s->sent_first_ns)
         histogram_add(&slot->latency, s->end_ns - s->sent_first_ns);
+    if (s->outcome == OUTCOME_OK && s->due_ns && s->end_ns >= s->due_ns)
+        histogram_add(&slot->response, s->end_ns - s->due_ns);
     if (s->outcome == OUTCOME_OK && s->sent_first_ns && s->first_token_ns >= s->sent_first_ns)
         histogram_add(&slot->ttft, s->first_token_ns - s->sent_first_ns);
     r->in_flight_ns += may_count(r, s) && to > from ? (double)(to - from) : 0;

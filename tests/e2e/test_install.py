@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/reference"))
 import generate  # noqa: E402
 
-TOOLS = {"tail-requests": "tail", "analyze-logs": "analyze"}
+TOOLS = {"tail-requests": "tail", "analyze-logs": "analyze", "test-request": "test"}
 
 
 def said(*words, status=0, **options):

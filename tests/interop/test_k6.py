@@ -211,6 +211,13 @@ def test_a_first_token_that_cannot_be_measured_is_not_judged_good(k6, weir_simul
     assert run.code == ABORTED and "nothing is streamed" in run.said
 
 
+def test_another_format_of_k6s_summary_is_written_as_it_is(k6, weir_simulated, tmp_path):
+    gateway = weir_simulated()
+    run = Run(k6, tmp_path, "smoke-test.js", "--duration", "1s", "--new-machine-readable-summary", base=base_of(gateway))
+    assert run.code == 0 and "new summary format" in run.said
+    assert "results" in json.loads((tmp_path / "smoke-test-summary.json").read_text())
+
+
 # ---- k6's interface ----
 
 def test_the_scripts_call_k6_as_its_types_say(tmp_path):

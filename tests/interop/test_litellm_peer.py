@@ -149,8 +149,7 @@ def test_a_stream_cut_short_is_no_success(gateway, litellm):
 
 # ---- headers ----
 
-NEVER_SENT = {"x-litellm-attempted-fallbacks", "x-litellm-attempted-retries", "x-litellm-callback-duration-ms", "x-litellm-key-spend",
-              "x-litellm-model-name"}  # no retries, fallbacks, callbacks or budgets yet
+NEVER_SENT = {"x-litellm-callback-duration-ms", "x-litellm-key-spend", "x-litellm-model-name"}  # no callbacks; no virtual key here
 
 
 def litellm_headers(answer):

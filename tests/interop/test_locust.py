@@ -9,7 +9,7 @@ import urllib.request
 
 import peers
 import pytest
-from harness import ROOT, Mock, config, model, wait_for
+from harness import ROOT, Gateway, Mock, Upstream, config, delta, forever, model, usage_event, wait_for
 from load import counted, records, same_in_metrics, simulated
 from shared import needs
 
@@ -131,9 +131,11 @@ def test_shares_of_the_mix(locust, tmp_path):
             gateway = simulated(folder, **config(*(model(name, mock.base, "openai/sim-fast") for name in names[:count])))
             gateway.words.append("--no-builtin")
             gateway.start()
-            run = Run(locust, folder, base_of(gateway), "-u", "4", "-r", "4", "-t", "3s", "--stop-timeout", "20", "LiteLLMStressUser")
-            found = agrees_with_log(run, gateway)
-            gateway.finish()
+            try:
+                run = Run(locust, folder, base_of(gateway), "-u", "4", "-r", "4", "-t", "3s", "--stop-timeout", "20", "LiteLLMStressUser")
+                found = agrees_with_log(run, gateway)
+            finally:
+                gateway.finish()
             shares = dict(zip(names[:count], (60, 25, 15)))
             assert run.code == 0 and len(found) > 300 and not any(r["stream"] for r in found)
             for name, share in shares.items():
@@ -168,18 +170,18 @@ def test_a_stream_is_timed_by_its_tokens(locust, weir_simulated, tmp_path):
 
 
 def test_gaps_of_chunks_with_many_tokens_are_not_called_times_of_tokens(current, tmp_path):
-    from harness import Gateway, Upstream, delta, forever, usage_event
-
     def reply(connection, asked):
         if asked.method == "POST":
             connection.stream(delta("one two three four"), delta(" five six seven eight"), delta(finish="stop"), usage_event(completion=8), "[DONE]")
 
     upstream = Upstream(forever(reply))
     gateway = Gateway(tmp_path, config(model("chunky", upstream.base))).start()
-    run = Run(current, tmp_path, base_of(gateway), "-u", "1", "-r", "1", "-t", "2s", "--stop-timeout", "20", "--think-s", "0.1", "--stream-share", "1")
-    rows, streams = run.rows(), len(records(gateway))
-    gateway.finish()
-    upstream.close()
+    try:
+        run = Run(current, tmp_path, base_of(gateway), "-u", "1", "-r", "1", "-t", "2s", "--stop-timeout", "20", "--think-s", "0.1", "--stream-share", "1")
+        rows, streams = run.rows(), len(records(gateway))
+    finally:
+        gateway.finish()
+        upstream.close()
     assert run.code == 0 and count_of(rows, "ICL", "chunky") == streams > 0 and ("ITL", "chunky") not in rows
 
 

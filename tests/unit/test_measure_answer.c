@@ -403,6 +403,41 @@ static void what_the_gateway_says(void **state)
     }
 }
 
+/* As strtod reads them, to the last bit. */
+static void costs(void **state)
+{
+    static const char *const plain[] = {"0",
+                                        "1",
+                                        "0.1",
+                                        "0.000025",
+                                        "0.000000000001",
+                                        "123.456",
+                                        "99999999999999",
+                                        "0.3333333333333",
+                                        "1e-5",
+                                        "2.5E3",
+                                        "0.00000000000000000123",
+                                        "12345678901234.5",
+                                        "7."};
+    static const char *const none[] = {".",    "-1",  "x",   "1x", "1..2",
+                                       "None", "nan", "inf", "",   "1 2"};
+    char head[300];
+    (void)state;
+    for (size_t i = 0; i < COUNT(plain); i++) {
+        snprintf(head, sizeof head, HEAD_WITH("x-litellm-response-cost: %s\r\n"), plain[i]);
+        double got = read_answer(head, STR("{}"), (struct way){0}).sample.cost_usd,
+               expected = strtod(plain[i], NULL);
+        if (memcmp(&got, &expected, sizeof got) != 0)
+            fail_msg("%s: %.17g", plain[i], got);
+    }
+    for (size_t i = 0; i < COUNT(none); i++) {
+        snprintf(head, sizeof head, HEAD_WITH("x-litellm-response-cost: %s\r\n"), none[i]);
+        double got = read_answer(head, STR("{}"), (struct way){0}).sample.cost_usd;
+        if (got >= 0)
+            fail_msg("%s: %g", none[i], got);
+    }
+}
+
 static void what_comes_is_what_was_asked_for(void **state)
 {
     const char *plain =
@@ -504,6 +539,7 @@ int main(void)
         cmocka_unit_test(patterns_are_used),
         cmocka_unit_test(statuses),
         cmocka_unit_test(what_the_gateway_says),
+        cmocka_unit_test(costs),
         cmocka_unit_test(what_comes_is_what_was_asked_for),
         cmocka_unit_test(embeddings),
         cmocka_unit_test(the_longest_gap_is_of_all),

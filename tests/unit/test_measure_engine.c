@@ -12,8 +12,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "certs.h"
+#include "http/server.h"
 #include "measure/engine.h"
 #include "mock/mock.h"
+#include "net/sock.h"
 
 #define THREADS_MAX 4
 #define SAMPLES_MAX 20000
@@ -235,6 +238,25 @@ static void an_open_loop_is_on_time(void **state)
     }
 }
 
+/* More at once than may wait for new connections: the rest goes over those that come free. */
+static void a_burst_is_sent_whole(void **state)
+{
+    struct stage s = {.kind = STAGE_RATE,
+                      .from = 1400,
+                      .to = 1400,
+                      .duration_ns = NS_PER_S / 2,
+                      .spacing = SPACING_BURST,
+                      .burst = 700};
+    struct arrivals_plan p = plan_of(&s, 1);
+    struct engine_options o = options(&p);
+    (void)state;
+    struct engine_account a = run(&o);
+    check_all(700);
+    assert_int_equal(a.dropped, 0);
+    for (size_t k = 0; k < told[0].count; k++)
+        assert_int_equal(told[0].list[k].due_ns, a.started_ns);
+}
+
 static void streams_are_read_by_token(void **state)
 {
     struct stage s = {.kind = STAGE_USERS, .from = 4, .to = 4, .requests = 40};
@@ -439,6 +461,91 @@ static void connections_fail_by_name(void **state)
     close(full);
 }
 
+/* ---- over TLS: a server of our own, on a thread ---- */
+
+#define EVENT(delta) "data: {\"choices\":[{\"index\":0,\"delta\":" delta "}]}\n\n"
+
+static void answer_stream(struct http_conn *c, struct http_request *r)
+{
+    (void)r;
+    http_begin(c, 200, STR("content-type: text/event-stream\r\n"), -1);
+    http_body(c, STR(EVENT("{\"role\":\"assistant\",\"content\":\"\"}")));
+    for (int i = 0; i < 5; i++)
+        http_body(c, STR(EVENT("{\"content\":\"sea \"}")));
+    http_body(c, STR("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}"
+                     "\n\ndata: [DONE]\n\n"));
+    http_end(c);
+}
+
+static void gone(struct http_conn *c)
+{
+    (void)c;
+}
+
+static void *serve(void *loop)
+{
+    loop_run(loop);
+    return NULL;
+}
+
+static void tls_has_marks_of_its_own(void **state)
+{
+    struct err e = {0};
+    struct sockaddr_in at;
+    socklen_t bytes = sizeof at;
+    char url[64];
+    pthread_t thread;
+    const struct http_limits limits = {.max_head_bytes = 16384,
+                                       .max_body_bytes = 65536,
+                                       .max_connections = 1000,
+                                       .head_timeout_ms = 60000,
+                                       .body_timeout_ms = 60000,
+                                       .idle_timeout_ms = 60000,
+                                       .write_timeout_ms = 60000};
+    const struct http_handler handler = {.on_request = answer_stream, .on_gone = gone};
+    (void)state;
+    certs_begin();
+    cert_put(&(struct cert_wish){.name = "ca", .san = "IP:127.0.0.1", .is_ca = true});
+    struct tls_server *ts = tls_server_new(cert_path("ca", "pem"), cert_path("ca", "key"), &e);
+    int fd = sock_listen(STR("127.0.0.1"), 0, false, 64, &e);
+    struct loop *loop = loop_new();
+    struct http_server *server = http_server_new(loop, &limits, &handler, NULL);
+    assert_true(ts && fd >= 0 && http_server_listen(server, fd, ts));
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&at, &bytes), 0);
+    snprintf(url, sizeof url, "https://127.0.0.1:%u", ntohs(at.sin_port));
+    pthread_create(&thread, NULL, serve, loop);
+    struct measure_target *t = measure_target_new(
+        &(struct measure_target_options){.url = url, .ca_file = cert_path("ca", "pem")}, &e);
+    if (!t)
+        fail_msg("%s", e.text);
+    struct stage s = {.kind = STAGE_USERS, .from = 3, .to = 3, .requests = 30};
+    struct arrivals_plan p = plan_of(&s, 1);
+    struct engine_options o = options(&p);
+    o.target = t;
+    o.prompts = streamed;
+    struct engine_account account = run(&o);
+    check_all(30);
+    assert_true(account.reads >= 30);
+    size_t reused = 0;
+    for (size_t k = 0; k < told[0].count; k++) {
+        const struct sample *m = &told[0].list[k];
+        reused += m->reused;
+        assert_int_equal(m->chunks, 5);
+        if (!m->reused)
+            assert_true(m->connected_ns < m->secured_ns && m->secured_ns <= m->sent_first_ns);
+        else
+            assert_int_equal(m->secured_ns, 0);
+    }
+    assert_int_equal(reused, 27);
+    measure_target_free(t);
+    loop_stop(loop);
+    pthread_join(thread, NULL);
+    http_server_free(server);
+    loop_free(loop);
+    tls_server_free(ts);
+    certs_end((const char *const[]){"ca"}, 1);
+}
+
 static void the_grace_ends_what_is_in_flight(void **state)
 {
     struct mix_part hang[] = {{STR("m-hang"), 1}};
@@ -557,6 +664,63 @@ static void requests_are_as_scripted(void **state)
     }
 }
 
+/* Every fault at once, on several threads, stopped at any moment: each request is told once, whatever becomes of it. */
+static void whatever_happens_each_is_told_once(void **state)
+{
+    static struct mix_part all[] = {{STR("sim-fast"), 6}, {STR("m-500"), 1},   {STR("m-close"), 1},
+                                    {STR("m-reset"), 1},  {STR("m-hang"), 1},  {STR("m-cut"), 1},
+                                    {STR("m-rst"), 1},    {STR("m-stall"), 1}, {STR("m-error"), 1},
+                                    {STR("m-garbage"), 1}};
+    (void)state;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        static bool seen[SAMPLES_MAX];
+        struct rng r;
+        rng_seed(&r, seed);
+        struct stage s[] = {
+            {.kind = STAGE_RATE, .from = 2000, .to = 100, .duration_ns = 60 * NS_PER_MS},
+            {.kind = STAGE_USERS, .from = 1, .to = 40, .duration_ns = 60 * NS_PER_MS},
+            {.kind = STAGE_RATE, .from = 500, .to = 500, .duration_ns = 60 * NS_PER_MS}};
+        struct arrivals_plan p = plan_of(s, COUNT(s));
+        s[0].spacing = s[2].spacing = SPACING_POISSON;
+        p.mix = all;
+        p.mix_count = COUNT(all);
+        p.seed = seed;
+        struct engine_options o = options(&p);
+        o.prompts = seed & 1 ? streamed : whole;
+        o.threads = 1 + (unsigned)(seed % 4);
+        o.fresh_connections = seed % 3 == 0;
+        o.spin = seed % 5 == 0;
+        o.connections_max = seed & 2 ? 20 : 0;
+        o.head_timeout_ms = o.idle_timeout_ms = 40;
+        o.grace_ms = (int64_t)(seed % 3) * 20;
+        struct err e = {0};
+        forget();
+        struct engine *engine = engine_start(&o, &e);
+        assert_non_null(engine);
+        if (!engine_wait(engine, (int)(rng_next(&r) % 300))) {
+            if (seed & 4)
+                engine_cancel(engine);
+            else
+                engine_stop(engine);
+        }
+        assert_true(engine_wait(engine, 20000));
+        struct engine_progress now;
+        engine_progress(engine, &now);
+        assert_int_equal(now.sent, now.ended);
+        assert_int_equal(now.sent + now.dropped, all_told());
+        assert_int_equal(now.in_flight, 0);
+        assert_int_equal(now.ok, told_of(OUTCOME_OK));
+        engine_free(engine);
+        memset(seen, 0, sizeof seen);
+        for (size_t i = 0; i < THREADS_MAX; i++)
+            for (size_t k = 0; k < told[i].count; k++) {
+                uint64_t number = told[i].list[k].number;
+                assert_true(number < SAMPLES_MAX && !seen[number]);
+                seen[number] = true;
+            }
+    }
+}
+
 static void what_cannot_be_is_said(void **state)
 {
     struct stage s = {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 1};
@@ -572,6 +736,11 @@ static void what_cannot_be_is_said(void **state)
     assert_null(engine_start(&o, &e));
     assert_non_null(strstr(e.text, "99 prompts"));
     p.prompt_count = 1;
+    s.from = s.to = 0;
+    e = (struct err){0};
+    assert_null(engine_start(&o, &e));
+    assert_non_null(strstr(e.text, "stage 1 has neither users"));
+    s.from = 1;
     o.threads = ENGINE_THREADS_MAX + 1;
     e = (struct err){0};
     assert_null(engine_start(&o, &e));
@@ -583,16 +752,19 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_closed_loop_sends_so_many),
         cmocka_unit_test(an_open_loop_is_on_time),
+        cmocka_unit_test(a_burst_is_sent_whole),
         cmocka_unit_test(streams_are_read_by_token),
         cmocka_unit_test(fresh_connections_are_fresh),
         cmocka_unit_test(stages_go_by_in_turn),
         cmocka_unit_test(ends_have_their_names),
         cmocka_unit_test(a_total_timeout_is_told_apart),
         cmocka_unit_test(connections_fail_by_name),
+        cmocka_unit_test(tls_has_marks_of_its_own),
         cmocka_unit_test(the_grace_ends_what_is_in_flight),
         cmocka_unit_test(what_is_never_sent_is_told),
         cmocka_unit_test(it_stops_when_told),
         cmocka_unit_test(requests_are_as_scripted),
+        cmocka_unit_test(whatever_happens_each_is_told_once),
         cmocka_unit_test(what_cannot_be_is_said),
     };
     return cmocka_run_group_tests_name("measure_engine", tests, start, stop);

@@ -177,6 +177,8 @@ static void seconds_meet_on_the_wall_clock(void **state)
         assert_int_equal(s->failed, (p ? p->failed : 0) + (q ? q->failed : 0));
         assert_int_equal(s->chunks, (p ? p->chunks : 0) + (q ? q->chunks : 0));
         assert_int_equal(s->latency.count, (p ? p->latency.count : 0) + (q ? q->latency.count : 0));
+        assert_int_equal(s->response.count,
+                         (p ? p->response.count : 0) + (q ? q->response.count : 0));
     }
     /* Alone in its second, a slot's percentiles are as they were, within a bucket. */
     double was = (double)histogram_quantile(&a->seconds[1].latency, .95);
@@ -357,7 +359,15 @@ static void body(struct measure_page *p, void *arg)
     measure_page_latencies(p, &t);
     measure_page_histogram(p, "Total", "spread", curve.hdr);
     measure_page_curves(p, "Done", "within", &curve, 1);
-    measure_page_lines(p, "Throughput", "by users", xs, 4, num_count, &line, 1, num_rate, NULL, 0);
+    const struct measure_page_chart chart = {.title = "Throughput",
+                                             .remark = "by users",
+                                             .xs = xs,
+                                             .x_count = 4,
+                                             .series = &line,
+                                             .series_count = 1,
+                                             .show_x = num_count,
+                                             .show_y = num_rate};
+    measure_page_lines(p, &chart);
     measure_page_end_section(p);
 }
 

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <glob.h>
 #include <math.h>
 
 #include "measure/scenario.h"
@@ -247,6 +248,27 @@ static void a_missing_file_is_told(void **state)
     scenario_fini(&s);
 }
 
+static void the_examples_are_good(void **state)
+{
+    (void)state;
+    glob_t found;
+    setenv("LITELLM_MASTER_KEY", "sk-test", 1);
+    assert_int_equal(glob("examples/load/*.yaml", 0, NULL, &found), 0);
+    assert_true(found.gl_pathc >= 6);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        struct scenario s;
+        char shown[900] = "";
+        scenario_init(&s);
+        bool good = scenario_read(&s, found.gl_pathv[i]);
+        if (!good)
+            err_format(&s.mistakes[0], shown, sizeof shown);
+        assert_string_equal(shown, "");
+        assert_true(good && s.name.n && (s.stage_count || s.replay_file));
+        scenario_fini(&s);
+    }
+    globfree(&found);
+}
+
 static void mixes_in_words(void **state)
 {
     (void)state;
@@ -327,6 +349,7 @@ int main(void)
         cmocka_unit_test(all_mistakes_are_told_at_once),
         cmocka_unit_test(secrets_are_in_no_message),
         cmocka_unit_test(a_missing_file_is_told),
+        cmocka_unit_test(the_examples_are_good),
         cmocka_unit_test(mixes_in_words),
         cmocka_unit_test(stages_in_words),
         cmocka_unit_test(what_is_asked_for_at_a_moment),

@@ -83,8 +83,13 @@ function junit(data, title) {
 
 // The key is in no metric; setup_data has the models and a histogram.
 export function summary(data, title) {
-  const files = { stdout: table(data) };
-  files[__ENV.SUMMARY_JSON || `${title}-summary.json`] = `${JSON.stringify(data, null, 1)}\n`;
+  const json = __ENV.SUMMARY_JSON || `${title}-summary.json`;
+  const files = { [json]: `${JSON.stringify(data, null, 1)}\n` };
+  if (!data.metrics || !data.state) { // k6 --new-machine-readable-summary, a format that k6 still works on
+    files.stdout = `\nk6's new summary format: no table and no JUnit are made of it; it is in ${json}\n`;
+    return files;
+  }
+  files.stdout = table(data);
   if (__ENV.SUMMARY_JUNIT) {
     files[__ENV.SUMMARY_JUNIT] = junit(data, title);
   }
