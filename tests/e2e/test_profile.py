@@ -161,11 +161,11 @@ def test_what_the_gateway_adds(server):
 
 
 class Slots(http.server.ThreadingHTTPServer):
-    """Answers so many at a time, each in `seconds`; the others wait. Number `stall_at` takes a second more."""
+    """Answers so many at a time, each in `seconds`; the others wait. Number `stall_at` takes a second more, the first `cold` 0.1 s more."""
 
     daemon_threads, request_queue_size, disable_nagle_algorithm = True, 128, True
 
-    def __init__(self, slots, seconds, stall_at=None):
+    def __init__(self, slots, seconds, stall_at=None, cold=0):
         slot, lock, count = threading.Semaphore(slots), threading.Lock(), [0]
         keys = self.keys = set()
         body = json.dumps({"id": "x", "object": "chat.completion", "choices": [
@@ -185,7 +185,7 @@ class Slots(http.server.ThreadingHTTPServer):
                     count[0] += 1
                     mine = count[0]
                 with slot:
-                    time.sleep(seconds + (1 if mine == stall_at else 0))
+                    time.sleep(seconds + (mine == stall_at) + 0.1 * (mine <= cold))
                 self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
                                  % (len(body), body))
 
@@ -218,6 +218,12 @@ def test_outliers_are_named(slots, tmp_path):
     assert late["latency_ms"] >= 1005 and worst["request_id"] == late["request_id"] and worst["metric"] == "latency"
     assert worst["iqrs_above_q3"] > 3 and d["summary"]["metrics"]["latency"]["max_ms"] >= 1005, "and it is left in"
     assert late["request_id"] in done.stdout
+
+
+def test_a_server_that_was_still_getting_warm(slots):
+    done = profile("latency", "--url", slots(1, 0.005, cold=7).url, "--model", "m", "--no-stream", "--iterations", 40, "--warmup", 2,
+                   "--cold", 0)
+    assert "The first 5 requests differ from the others" in done.stdout and "--warmup 7" in done.stdout
 
 
 def test_the_gateways_key_goes_to_the_gateway_only(slots):
