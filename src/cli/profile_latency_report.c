@@ -7,7 +7,8 @@
 #include "cli/sentences.h"
 #include "measure/warm_up.h"
 
-enum { OUTLIERS_SHOWN = 10 };
+/* WARM_UP_LEAST: so many in a row are above a 90th percentile by chance once in a thousand runs. */
+enum { OUTLIERS_SHOWN = 10, WARM_UP_LEAST = 3 };
 
 /* ---- outliers ---- */
 
@@ -105,18 +106,18 @@ static int compare_doubles(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Are nearly all of the first values above the 90th percentile of the others? MSER-5 alone finds something in most runs of mere noise. */
-static bool stand_out(const double *values, size_t first, size_t count)
+/* How many from the first on are above the 90th percentile of those behind the first `cut`. MSER-5 alone finds a cut in most runs of mere noise. */
+static size_t leading(const double *values, size_t cut, size_t count)
 {
-    size_t rest = count - first, above = 0;
+    size_t rest = count - cut, n = 0;
     double *others = mem_alloc((rest + 1) * sizeof *others);
-    memcpy(others, values + first, rest * sizeof *others);
+    memcpy(others, values + cut, rest * sizeof *others);
     qsort(others, rest, sizeof *others, compare_doubles);
     double p90 = rest ? others[(size_t)(0.9 * (double)(rest - 1))] : INFINITY;
-    for (size_t i = 0; i < first; i++)
-        above += values[i] > p90;
+    while (n < cut && values[n] > p90)
+        n++;
     mem_free(others);
-    return (double)above >= 0.8 * (double)first;
+    return n;
 }
 
 /* How many of the first requests a longer warm-up would have left out; 0: none. They are in the numbers all the same: who measures decides. */
@@ -127,10 +128,9 @@ static size_t late_warm_up(const struct latency_profile *p)
     for (size_t i = 0; i < p->run.kept_count; i++)
         if (p->run.kept[i].outcome == OUTCOME_OK)
             values[n++] = outlier_value(&p->run.kept[i], MEASURED_TOTAL);
-    size_t first = mser5(values, n);
-    first = first && stand_out(values, first, n) ? first : 0;
+    size_t cut = mser5(values, n), first = cut ? leading(values, cut, n) : 0;
     mem_free(values);
-    return first;
+    return first >= WARM_UP_LEAST ? first : 0;
 }
 
 static void say_warm_up(const struct latency_profile *p, enum table_format format,
@@ -145,7 +145,7 @@ static void say_warm_up(const struct latency_profile *p, enum table_format forma
         &s,
         "The first %zu requests differ from the others, as of a server that was still "
         "getting warm (MSER-5). They are in all numbers; to leave them out: --warmup %llu.",
-        more, (unsigned long long)(p->warmup + more));
+        more, (unsigned long long)p->warmup + more);
     sentences_end(&s, format, term);
 }
 
