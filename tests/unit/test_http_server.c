@@ -239,7 +239,13 @@ static int start(void **state)
 {
     (void)state;
     signal(SIGPIPE, SIG_IGN);
-    limits = (struct http_limits){HEAD_MAX, BODY_MAX, 1000, LONG_MS, LONG_MS, LONG_MS, LONG_MS};
+    limits = (struct http_limits){.max_head_bytes = HEAD_MAX,
+                                  .max_body_bytes = BODY_MAX,
+                                  .max_connections = 1000,
+                                  .head_timeout_ms = LONG_MS,
+                                  .body_timeout_ms = LONG_MS,
+                                  .idle_timeout_ms = LONG_MS,
+                                  .write_timeout_ms = LONG_MS};
     return start_with(NULL);
 }
 
