@@ -117,7 +117,7 @@ def test_the_provider_stands_still_by_option():
         begun = time.monotonic()
         assert ask(mock, "GET", "/health").status == 200  # answered when it is over
         freezes = wait_for(lambda: mock.stats()["freezes"])
-        assert freezes[0]["end_ns"] - freezes[0]["begin_ns"] >= 399e6
+        assert freezes[0]["end_ns"] - freezes[0]["begin_ns"] >= 380e6  # of 400 ms; a worker may notice the beginning late
         assert time.monotonic() - begun < 30
         assert ask(mock, "GET", "/mock/times").status == 404
 
