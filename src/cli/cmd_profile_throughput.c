@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/quantity.h"
+#include "base/when.h"
 #include "cli/measure_export.h"
 #include "cli/profile_throughput.h"
 #include "cli/self_test.h"
@@ -89,15 +90,16 @@ static const char *contradiction(void)
 
 static bool parse_texts(struct job *j, struct err *e)
 {
-    double ms = 0;
+    int64_t us = 0;
     j->p.slo_share = 0.95;
     j->p.slo_text = slo_text;
-    if (duration_text && (!quantity_parse(str_from(duration_text), QUANTITY_MS, &ms, e) ||
-                          !(ms > 0 && ms <= 30 * 86400e3))) {
-        err_set(e, "expected a span of at most 30 days, as 30s or 2m");
+    if (duration_text && (!when_span(str_from(duration_text), &us, NULL) || us <= 0 ||
+                          us > 30 * 86400 * INT64_C(1000000))) {
+        err_set(e, "expected a span of at most 30 days with its unit, as 30s or 2m, got \"%s\"",
+                duration_text);
         return err_prefix(e, "--duration");
     }
-    j->duration_ns = (uint64_t)(ms * 1e6);
+    j->duration_ns = (uint64_t)us * NS_PER_US;
     if (slo_text && !objectives_parse(str_from(slo_text), &j->p.objectives, e))
         return err_prefix(e, "--slo");
     if (slo_share_text &&

@@ -109,7 +109,9 @@ static void look_at_health(const struct measure_target *t, struct health_answer 
     } else {
         out->verdict = HEALTH_NONE;
         snprintf(out->text, sizeof out->text,
-                 "no /health/readiness here (status %d): a plain OpenAI-compatible server",
+                 reply.status == 404 || reply.status == 405
+                     ? "no /health/readiness here (status %d): a plain OpenAI-compatible server"
+                     : "not told (status %d for /health/readiness)",
                  reply.status);
     }
     out->took_ns = reply.took_ns;

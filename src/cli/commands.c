@@ -56,7 +56,7 @@ static int run_help(int argc, char **argv)
     printf("weir -- an LLM gateway that measures everything that flows through it\n\nusage: weir "
            "COMMAND [options]\n\n");
     for (size_t i = 0; i < command_count; i++)
-        printf("  %-14s %s\n", commands[i]->name, commands[i]->summary);
+        printf("  %-18s  %s\n", commands[i]->name, commands[i]->summary);
     printf("\nweir COMMAND --help tells more. Start with: weir serve\n");
     return EXIT_GOOD;
 }

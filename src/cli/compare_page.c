@@ -210,10 +210,10 @@ static void write_body(struct measure_page *p, void *arg)
         write_effects(p, c, (enum compared)m);
     measure_page_end_section(p);
     measure_page_begin_section(p, "values", "Values");
-    for (size_t i = 0; i < COUNT(timed); i++) {
+    for (size_t i = 0; i < COUNT(timed); i++)
         write_spread(p, c, timed[i]);
+    for (size_t i = 0; i < COUNT(timed); i++)
         write_course(p, c, timed[i]);
-    }
     measure_page_end_section(p);
     write_sentences(p, c->remarks, c->remark_count);
 }

@@ -332,6 +332,17 @@ static bool add_limits(struct merge *m, struct err *e)
 
 /* ---- what runs have not in common ---- */
 
+static bool same_thresholds(const struct json_node *a, const struct json_node *b)
+{
+    const struct json_node *x = json_get(a, "thresholds"), *y = json_get(b, "thresholds");
+    const struct json_node *c = x ? x->child : NULL, *d = y ? y->child : NULL;
+    while (c && d && str_eq(text_of(c, "threshold"), text_of(d, "threshold"))) {
+        c = c->next;
+        d = d->next;
+    }
+    return !c && !d;
+}
+
 static void compare_scenarios(struct merge *m)
 {
     const struct json_node *first = json_get(m->files[0].root, "scenario");
@@ -350,6 +361,9 @@ static void compare_scenarios(struct merge *m)
         if (!str_eq(text_of(f->root, "url"), text_of(m->files[0].root, "url")))
             remark(m->out, "The runs differ in URL: %s asked %.*s.", f->path,
                    STR_ARG(text_of(f->root, "url")));
+        if (!same_thresholds(f->root, m->files[0].root))
+            remark(m->out, "%s has other thresholds: those of %s are measured.", f->path,
+                   m->files[0].path);
         if (is_true(f->root, "cut_short"))
             remark(m->out, "%s was stopped by Ctrl-C.", f->path);
     }

@@ -362,8 +362,7 @@ static bool read_second(struct reading *x, const struct json_node *c, struct res
     s->failed += failed;
     s->chunks += chunks;
     return read_histogram(x, c, "latency", &s->latency) &&
-           read_histogram(x, c, "response", &s->response) &&
-           read_histogram(x, c, "ttft", &s->ttft);
+           read_histogram(x, c, "response", &s->response) && read_histogram(x, c, "ttft", &s->ttft);
 }
 
 /* Slots as long as need be for all to fit, none longer. */

@@ -5,8 +5,10 @@
 #include "cli/measure_export.h"
 #include "cli/profile_latency.h"
 #include "cli/sentences.h"
+#include "measure/warm_up.h"
 
-enum { OUTLIERS_SHOWN = 10 };
+/* WARM_UP_LEAST: so many in a row are above a 90th percentile by chance once in a thousand runs. */
+enum { OUTLIERS_SHOWN = 10, WARM_UP_LEAST = 3 };
 
 /* ---- outliers ---- */
 
@@ -96,6 +98,57 @@ static void write_outliers(const struct latency_profile *p, enum table_format fo
     mem_free(found);
 }
 
+/* ---- a warm-up that was too short ---- */
+
+static int compare_doubles(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* How many from the first on are above the 90th percentile of those behind the first `cut`. MSER-5 alone finds a cut in most runs of mere noise. */
+static size_t leading(const double *values, size_t cut, size_t count)
+{
+    size_t rest = count - cut, n = 0;
+    double *others = mem_alloc((rest + 1) * sizeof *others);
+    memcpy(others, values + cut, rest * sizeof *others);
+    qsort(others, rest, sizeof *others, compare_doubles);
+    double p90 = rest ? others[(size_t)(0.9 * (double)(rest - 1))] : INFINITY;
+    while (n < cut && values[n] > p90)
+        n++;
+    mem_free(others);
+    return n;
+}
+
+/* How many of the first requests a longer warm-up would have left out; 0: none. They are in the numbers all the same: who measures decides. */
+static size_t late_warm_up(const struct latency_profile *p)
+{
+    double *values = mem_alloc((p->run.kept_count + 1) * sizeof *values);
+    size_t n = 0;
+    for (size_t i = 0; i < p->run.kept_count; i++)
+        if (p->run.kept[i].outcome == OUTCOME_OK)
+            values[n++] = outlier_value(&p->run.kept[i], MEASURED_TOTAL);
+    size_t cut = mser5(values, n), first = cut ? leading(values, cut, n) : 0;
+    mem_free(values);
+    return first >= WARM_UP_LEAST ? first : 0;
+}
+
+static void say_warm_up(const struct latency_profile *p, enum table_format format,
+                        const struct term *term)
+{
+    size_t more = late_warm_up(p);
+    struct sentences s;
+    if (!more || format == TABLE_CSV)
+        return;
+    sentences_init(&s, "");
+    sentences_add(
+        &s,
+        "The first %zu requests differ from the others, as of a server that was still "
+        "getting warm (MSER-5). They are in all numbers; to leave them out: --warmup %llu.",
+        more, (unsigned long long)p->warmup + more);
+    sentences_end(&s, format, term);
+}
+
 /* ---- for people ---- */
 
 static void write_heading(const struct latency_profile *p, enum table_format format,
@@ -127,6 +180,7 @@ void latency_report(const struct latency_profile *p, enum table_format format,
     write_heading(p, format, term);
     measure_write_times(g->reused == g->requests ? "Times on kept connections" : "Times", g, NULL,
                         0, format, term);
+    say_warm_up(p, format, term);
     if (p->has_cold)
         measure_write_times("Times on new connections, each request its own",
                             &p->cold.results->total, cold_metrics, COUNT(cold_metrics), format,
@@ -193,6 +247,7 @@ void latency_json(const struct latency_profile *p, FILE *out)
     json_count(&j, "iterations", p->iterations);
     json_count(&j, "warmup", p->warmup);
     json_count(&j, "concurrency", p->concurrency);
+    json_count(&j, "warmup_proposed", p->warmup + late_warm_up(p));
     measure_json_group(&j, "summary", r, &p->run.results->total);
     if (p->has_cold)
         measure_json_group(&j, "new_connections", r, &p->cold.results->total);

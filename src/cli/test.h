@@ -128,7 +128,7 @@ void test_rate_limits(const struct test_result *r,
                       void (*add)(void *user, struct str name, struct str meaning), void *user);
 
 /* ---- test_exchange.c ---- */
-/* `text` without secrets, in `a`. The key that is sent is masked wherever it stands. */
+/* `text` without secrets, in `a`: a body, or a header line with its name. The key that is sent is masked wherever it stands. */
 struct str test_masked(struct arena *a, struct str text, const char *key);
 void test_show_exchange(const struct test_result *r, const struct term *term, const char *key);
 /* The same request as a curl command; the key as $LITELLM_API_KEY, or the variable it came from. */

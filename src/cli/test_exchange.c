@@ -27,8 +27,24 @@ static struct str without_key(struct arena *a, struct str text, const char *key)
     return kept;
 }
 
+/* A header line of a cookie: somebody's session. */
+static bool is_cookie(struct str line)
+{
+    static const struct str names[] = {
+        {"cookie", 6}, {"set-cookie", 10}, {"llm_provider-set-cookie", 23}};
+    struct str name = str_cut(&line, ':');
+    for (size_t i = 0; line.p && i < COUNT(names); i++)
+        if (str_ieq(name, names[i]))
+            return true;
+    return false;
+}
+
 struct str test_masked(struct arena *a, struct str text, const char *key)
 {
+    if (is_cookie(text)) {
+        struct str name = str_cut(&text, ':');
+        return arena_printf(a, "%.*s: ***", STR_ARG(name));
+    }
     struct str keyless = without_key(a, text, key);
     char *out = arena_alloc(a, keyless.n + 1);
     size_t n = redact_secrets(keyless, out, keyless.n);

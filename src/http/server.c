@@ -326,6 +326,8 @@ static void conn_handshake(struct http_conn *c)
         return;
     }
     c->state = CONN_READING;
+    /* The first request may have been read together with the handshake's last bytes: TLS has it then, and no event will tell. */
+    c->readable = true;
     server_set_timeout(c, c->server->limits.idle_timeout_ms);
 }
 

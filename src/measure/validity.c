@@ -11,6 +11,8 @@ static const double rate_least = 0.99, cpu_most = 0.8, little_most = 0.05, laten
                     drift_told = 0.05;
 /* Per request, so much is the engine's own handling of it. */
 static const double handling_ns = 50e3;
+/* In less, the moments between an answer and the next request are a share that means nothing. */
+static const double little_window_ns = 0.5e9;
 static const double lag_least_ns = 1e6, stall_least_ns = 100e6, unstamped_stall_least_ns = 20e6;
 
 /* What the checks look at. */
@@ -143,6 +145,11 @@ static void check_little(struct validity_check *c, const struct run *run)
     c->bound = little_most;
     if (!(a->in_flight_mean > 0) || !(window_ns > 0)) {
         say(c, CHECK_NOT_ASKED, "nothing was in flight");
+        return;
+    }
+    if (window_ns < little_window_ns) {
+        say(c, CHECK_NOT_ASKED, "the run was too short to tell: %s of at least %s",
+            ms(window_ns).text, ms(little_window_ns).text);
         return;
     }
     double by_samples = all->slots_ns / window_ns, per_s = (double)all->requests / window_ns;

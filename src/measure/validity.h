@@ -9,7 +9,7 @@
  *   schedule_lag    open loop: p99 of what was sent later than due > a tenth of the latency's median, and > 1 ms
  *   client_cpu      the busiest thread used 80 % of a core or more, spinning left out
  *   littles_law     |L - lambda (W + lag)| / L >= 5 %, and > 50 us a request: L requests in flight by the engine's clock, lambda W by the samples', over
- *                   the same window, lag the mean time that answers waited to be read
+ *                   the same window of half a second at least, lag the mean time that answers waited to be read
  *   receive_lag     p99 > a tenth of the latency's median, and > 1 ms, where some reads had no kernel stamp; or the mean is, in closed loop, where the
  *                   next request waits for it and fewer are with the server than was asked for
  *   stalls          the loop did not come round for more than 100 ms (20 ms where times are not the kernel's) and a tenth of the latency's median

@@ -9,6 +9,7 @@ for ever. Programs that are not weir's are stand-ins, unless they are part of ev
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -42,6 +43,7 @@ os.execv({str(pathlib.Path(WEIR).resolve())!r}, ["weir", *words])
 """
 TOOL = "#!/bin/sh\nexec weir {} \"$@\"\n"
 STAND_INS = {"kubectl": "exec cat requests.log", "promtool": "exec true", "curl": "exec true", "jq": "cat >jq.in; test -s jq.in",
+             "test-request": "exec true",  # asks a gateway: test_weir_test.py does
              "zstdcat": "exec cat requests.log", "sudo": "exec true", "make": "exec true"}
 
 
@@ -81,7 +83,8 @@ def sandbox(folder, **log):
         for path in (launcher, programs / tool):
             path.write_text(TOOL.format(command))
             path.chmod(0o755)
-    for path in programs.iterdir():
+    shutil.copy(programs / "test-request", folder / "scripts/debugging/test-request")
+    for path in (*programs.iterdir(), folder / "scripts/debugging/test-request"):
         path.chmod(0o755)
     for name in ("var/log/litellm", "var/lib/weir", "var/lib/node_exporter", "var/lib/prometheus"):
         (folder / name).mkdir(parents=True)

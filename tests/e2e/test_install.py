@@ -16,7 +16,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/reference"))
 import generate  # noqa: E402
 
-TOOLS = {"tail-requests": "tail", "analyze-logs": "analyze", "test-request": "test"}
+TOOLS = {"tail-requests": "tail", "analyze-logs": "analyze", "test-request": "test", "profile-latency": "profile latency",
+         "profile-throughput": "profile throughput", "compare-providers": "compare"}
+READERS = {"tail-requests": "--no-follow", "analyze-logs": "--errors"}  # of files
 
 
 def said(*words, status=0, **options):
@@ -76,18 +78,20 @@ def test_tail_requests_is_weir_tail(prefix, log):
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_options_of_a_tool_are_those_of_its_command(prefix, tool):
-    assert said(prefix / "bin" / tool, "--help") == said(WEIR, TOOLS[tool], "--help")
+    assert said(prefix / "bin" / tool, "--help") == said(WEIR, *TOOLS[tool].split(), "--help")
     error = said(prefix / "bin" / tool, "--modle", "x", status=2)
-    assert error == f'weir {TOOLS[tool]}: unknown option --modle; did you mean --model?\nTry "weir {TOOLS[tool]} --help".\n'
-    # A command's name is no command here but a file.
-    assert "serve" in said(prefix / "bin" / tool, "serve", "--no-follow" if tool == "tail-requests" else "--errors", status=3, cwd="/")
+    assert error == f'weir {TOOLS[tool]}: unknown option --modle; did you mean --model{"s" if tool == "compare-providers" else ""}?\nTry "weir {TOOLS[tool]} --help".\n'
+    # A command's name is no command here but a file, or a word too many.
+    words = [READERS[tool]] if tool in READERS else []
+    assert "serve" in said(prefix / "bin" / tool, "serve", *words, status=3 if words else 2, cwd="/")
 
 
 @pytest.mark.parametrize("tool", TOOLS)
 def test_launchers_of_the_checkout_run_the_same(tool):
     if not any((ROOT / f"build/{preset}/weir").exists() for preset in ("release", "dev")):
         pytest.skip("neither the release nor the dev build is there")
-    assert said(ROOT / "scripts/debugging" / tool, "--help", cwd="/").startswith(f"weir {TOOLS[tool]} - ")
+    folder = next(path for path in ("debugging", "profiling") if (ROOT / "scripts" / path / tool).exists())
+    assert said(ROOT / "scripts" / folder / tool, "--help", cwd="/").startswith(f"weir {TOOLS[tool]} - ")
 
 
 def test_every_command_has_a_page(prefix):
@@ -95,7 +99,7 @@ def test_every_command_has_a_page(prefix):
     assert len(names) >= 9
     assert set(pages(prefix)) == {"weir", *names, *TOOLS}
     for tool, command in TOOLS.items():
-        assert pages(prefix)[tool] == f".so man1/weir-{command}.1\n"
+        assert pages(prefix)[tool] == f".so man1/weir-{command.replace(' ', '-')}.1\n"
 
 
 def test_a_page_says_what_help_says(prefix):

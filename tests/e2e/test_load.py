@@ -328,9 +328,10 @@ def test_reports_add_up(mock, tmp_path):
 
 def test_merging_says_what_differs_and_what_cannot_be(load, tmp_path):
     load("-c", 1, "-n", 10, "--model", "m", "--export", "one.json")
-    load("-c", 2, "-n", 10, "--model", "n", "--export", "two.json")
+    load("-c", 2, "-n", 10, "--model", "n", "--export", "two.json", "--threshold", "errors < 1%")
     one, two = tmp_path / "one.json", tmp_path / "two.json"
     done = weir("load", "merge", one, two, "--threshold", "errors[model=n] < 1%")
+    assert "has other thresholds" in done.stdout
     assert "The runs differ in scenario" in done.stdout and "errors[model=n] < 1%" in done.stdout
     for words, says, status in (([one, one], "is there twice", 3), ([], "expected reports", 2),
                                 ([write(tmp_path / "x.json", "{}")], "expected a report of weir load", 3),

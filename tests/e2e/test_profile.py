@@ -52,19 +52,21 @@ def test_latency_tells_what_the_server_does(server, tmp_path):
     s = d["summary"]
     assert (s["requests"], s["ok"], s["failed"], s["completion_tokens"]) == (20, 20, 0, 120)
     # 20 ms to the first token, 5 gaps of 2 ms
-    assert 30 <= s["p50_latency_ms"] == s["median_latency_ms"] < 300
+    assert s["p50_latency_ms"] is None or 30 <= s["p50_latency_ms"] == s["median_latency_ms"] < 300
     assert s["mean_latency_ms"] >= 30
     assert s["p90_latency_ms"] is None and s["p95_latency_ms"] is None and s["p99_latency_ms"] is None
     assert s["metrics"]["latency"]["percentiles_refused"]["p99"] >= 368
     low, high = s["metrics"]["ttft"]["p50_ci95_ms"]
-    assert 20 <= low <= s["metrics"]["ttft"]["p50_ms"] <= high
+    # On a busy machine neighbours may be so alike that not even a median is carried.
+    assert low is None or 20 <= low <= s["metrics"]["ttft"]["p50_ms"] <= high
     assert s["metrics"]["itl"]["count"] == 100
     assert s["on_kept_connections"] == 20 and d["new_connections"]["on_kept_connections"] == 0
     assert d["new_connections"]["requests"] == 3 and "connect" in d["new_connections"]["metrics"]
 
     rows = d["measurements"]
     assert len(rows) == 20 and len({m["request_id"] for m in rows}) == 20
-    assert sorted(m["latency_ms"] for m in rows)[9] == pytest.approx(s["p50_latency_ms"], abs=1e-5), "nearest rank"
+    if s["p50_latency_ms"]:
+        assert sorted(m["latency_ms"] for m in rows)[9] == pytest.approx(s["p50_latency_ms"], abs=1e-5), "nearest rank"
     assert all(m["ttft_ms"] < m["latency_ms"] <= m["response_ms"] for m in rows)
 
     # The log has every request, those of the warm-up and on new connections, too; weir analyze reads it.
@@ -161,11 +163,11 @@ def test_what_the_gateway_adds(server):
 
 
 class Slots(http.server.ThreadingHTTPServer):
-    """Answers so many at a time, each in `seconds`; the others wait. Number `stall_at` takes a second more."""
+    """Answers so many at a time, each in `seconds`; the others wait. Number `stall_at` takes a second more, the first `cold` 0.1 s more."""
 
     daemon_threads, request_queue_size, disable_nagle_algorithm = True, 128, True
 
-    def __init__(self, slots, seconds, stall_at=None):
+    def __init__(self, slots, seconds, stall_at=None, cold=0):
         slot, lock, count = threading.Semaphore(slots), threading.Lock(), [0]
         keys = self.keys = set()
         body = json.dumps({"id": "x", "object": "chat.completion", "choices": [
@@ -185,7 +187,7 @@ class Slots(http.server.ThreadingHTTPServer):
                     count[0] += 1
                     mine = count[0]
                 with slot:
-                    time.sleep(seconds + (1 if mine == stall_at else 0))
+                    time.sleep(seconds + (mine == stall_at) + 0.1 * (mine <= cold))
                 self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
                                  % (len(body), body))
 
@@ -218,6 +220,13 @@ def test_outliers_are_named(slots, tmp_path):
     assert late["latency_ms"] >= 1005 and worst["request_id"] == late["request_id"] and worst["metric"] == "latency"
     assert worst["iqrs_above_q3"] > 3 and d["summary"]["metrics"]["latency"]["max_ms"] >= 1005, "and it is left in"
     assert late["request_id"] in done.stdout
+
+
+def test_a_server_that_was_still_getting_warm(slots):
+    done = profile("latency", "--url", slots(1, 0.005, cold=7).url, "--model", "m", "--no-stream", "--iterations", 40, "--warmup", 2,
+                   "--cold", 0)
+    first, warmup = re.search(r"The first (\d+) requests differ from the others[^.]*\.[^.]*--warmup\s+(\d+)", done.stdout).groups()
+    assert 5 <= int(first) == int(warmup) - 2 <= 20
 
 
 def test_the_gateways_key_goes_to_the_gateway_only(slots):

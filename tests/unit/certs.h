@@ -27,6 +27,7 @@ static char certs_folder[] = "/tmp/weir-certs-XXXXXX";
 
 static inline void certs_begin(void)
 {
+    memcpy(certs_folder + sizeof certs_folder - 7, "XXXXXX", 6); /* also for the second time */
     ENSURE(mkdtemp(certs_folder));
 }
 

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "certs.h"
@@ -650,6 +651,70 @@ static void over_tls(void **state)
     certs_end((const char *const[]){"localhost"}, 1);
 }
 
+/* OpenSSL reads sockets with this read: before the server's, a fast client may do its next step. */
+static struct stream *hasty;
+static struct iovec hasty_request;
+static bool within_read, request_is_sent;
+
+static void make_haste(void)
+{
+    size_t put;
+    if (request_is_sent || stream_handshake(hasty) != IO_OK)
+        return;
+    assert_int_equal(stream_writev(hasty, &hasty_request, 1, &put), IO_OK);
+    request_is_sent = true;
+}
+
+ssize_t read(int fd, void *p, size_t n)
+{
+    if (hasty && fd != hasty->fd && !within_read) {
+        within_read = true;
+        make_haste();
+        within_read = false;
+    }
+    return syscall(SYS_read, fd, p, n);
+}
+
+/* The request comes with the handshake's last bytes: TLS has read both, and no event tells of the request. */
+static void a_request_with_the_end_of_the_handshake(void **state)
+{
+    (void)state;
+    struct err e = {0};
+    char answer[4096];
+    size_t got = 0;
+    certs_begin();
+    cert_put(&(struct cert_wish){.name = "localhost", .san = "IP:127.0.0.1", .is_ca = true});
+    struct tls_server *ts =
+        tls_server_new(cert_path("localhost", "pem"), cert_path("localhost", "key"), &e);
+    struct tls_client *tc =
+        tls_client_new(&(struct tls_client_options){.ca_file = cert_path("localhost", "pem")}, &e);
+    stop(NULL);
+    start_with(ts);
+    int fd = dial();
+    struct stream s = {.fd = fd, .tls = tls_connect(tc, fd, STR("127.0.0.1"))};
+    hasty_request.iov_base = (char *)"GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    hasty_request.iov_len = strlen(hasty_request.iov_base);
+    hasty = &s;
+    request_is_sent = false;
+    enum io io = IO_AGAIN;
+    for (int i = 0; i < 200 && io == IO_AGAIN; i++) {
+        loop_pass(loop, 5);
+        if (request_is_sent)
+            io = stream_read(&s, answer, sizeof answer, &got);
+    }
+    hasty = NULL;
+    assert_true(request_is_sent);
+    assert_int_equal(io, IO_OK);
+    assert_true(got > 12 && memcmp(answer, "HTTP/1.1 200", 12) == 0);
+    stream_close(&s);
+    passes(2);
+    stop(NULL);
+    start_with(NULL);
+    tls_server_free(ts);
+    tls_client_free(tc);
+    certs_end((const char *const[]){"localhost"}, 1);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, start, stop)
 
 int main(void)
@@ -671,6 +736,7 @@ int main(void)
         T(idle_connections_hold_nothing),
         T(connections_over_the_limit),
         T(over_tls),
+        T(a_request_with_the_end_of_the_handshake),
     };
     return cmocka_run_group_tests_name("http_server", tests, NULL, NULL);
 }

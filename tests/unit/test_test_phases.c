@@ -229,6 +229,8 @@ static void the_key_is_masked_wherever_it_stands(void **state)
         {"plainkey", "plainkey", "***"},
         {"x-api-key: abcdef123", NULL, "x-api-key: ***"},
         {"abc", "abc", "abc"}, /* too short to tell from a word */
+        {"Set-Cookie: session=abc; Path=/", NULL, "Set-Cookie: ***"},
+        {"cookies: 2", NULL, "cookies: 2"},
         {"", "plainkey", ""},
     };
     struct arena a;
