@@ -31,13 +31,9 @@ static void write_notes(struct measure_page *p, const struct load_result *r)
 
 /* ---- tiles ---- */
 
-/* Of this run, whatever it says of others: where requests are like their neighbours the tables have no percentile, and the plots below do. */
 static struct num quantile_of(const struct spread *s, enum measured m, double quantile)
 {
-    struct estimate e = spread_quantile(s, quantile);
-    if (e.refused && spread_count(s) < quantile_needs(quantile))
-        return measured_show(m, NAN);
-    return measured_show(m, e.refused ? (double)hdr_quantile(&s->hdr, quantile) : e.value);
+    return measured_show(m, spread_quantile(s, quantile).value);
 }
 
 static void tile_of_times(struct measure_page *p, const struct results_group *g, enum measured m,

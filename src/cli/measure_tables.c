@@ -286,7 +286,8 @@ static void say_rules(struct sentences *s, const struct measure_report *r,
     sentences_add(s,
                   "Percentiles: %s. Ranges are 95 %% intervals: of percentiles from order "
                   "statistics, of means by Student's t, both widened where neighbours are alike. "
-                  "n/a: the sample does not carry the percentile; it takes the n that is named.",
+                  "n/a: the sample does not carry the percentile; it takes the n that is named. A "
+                  "dash for a range: the values are too alike in time for one.",
                   spread_rule(&g->spreads[MEASURED_TOTAL]));
     if (g->completion_tokens)
         sentences_add(s,

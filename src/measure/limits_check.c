@@ -100,17 +100,22 @@ static double to_bound(const struct limit_asked *l, double value)
 }
 
 /* A threshold is about this run, not about others like it: where values that resemble their neighbours leave the percentile without an interval
- * (a ramp), it has a value still. */
+ * (a ramp), it is held against the bound still. */
 static double quantile_of(struct limit_asked *l, const struct spread *s)
 {
     struct estimate e = spread_quantile(s, l->quantile);
-    if (!e.refused)
-        return e.value;
-    snprintf(l->why, sizeof l->why,
-             "of this run alone: neighbours are alike, and it takes %llu to tell p%g of others "
-             "like it",
-             (unsigned long long)e.need, l->quantile * 100);
-    return (double)hdr_quantile(&s->hdr, l->quantile) * (s->unit > 0 ? s->unit : 1);
+    if (e.refused)
+        snprintf(l->why, sizeof l->why,
+                 "p%g needs %llu values, and there are %llu: run longer, or ask for a lower "
+                 "percentile",
+                 l->quantile * 100, (unsigned long long)e.need,
+                 (unsigned long long)spread_count(s));
+    else if (isnan(e.low))
+        snprintf(l->why, sizeof l->why,
+                 "of this run alone: neighbours are alike, and it takes %llu to tell p%g of others "
+                 "like it",
+                 (unsigned long long)e.need, l->quantile * 100);
+    return e.value;
 }
 
 static double of_spread(struct limit_asked *l, const struct spread *s)
@@ -125,13 +130,7 @@ static double of_spread(struct limit_asked *l, const struct spread *s)
         return to_bound(l, spread_stddev(s));
     if (l->quantile <= 0 || l->quantile >= 1)
         return to_bound(l, l->quantile <= 0 ? spread_min(s) : spread_max(s));
-    if (spread_count(s) >= quantile_needs(l->quantile))
-        return to_bound(l, quantile_of(l, s));
-    snprintf(l->why, sizeof l->why,
-             "p%g needs %llu values, and there are %llu: run longer, or ask for a lower percentile",
-             l->quantile * 100, (unsigned long long)quantile_needs(l->quantile),
-             (unsigned long long)spread_count(s));
-    return NAN;
+    return to_bound(l, quantile_of(l, s));
 }
 
 static void refuse(struct limit_asked *l)

@@ -35,20 +35,26 @@ static const char CLOCKS[] =
     "The number of tokens is the server's `usage`; without it, the number of events, and the "
     "report says so.\n\n";
 
-static const char NUMBERS[] = "## Percentiles, intervals, what is refused\n\n"
-                              "- Percentiles are nearest ranks of the values themselves up to 1 M "
-                              "values, beyond of a histogram whose buckets "
-                              "are 0.05 % wide at most (HdrHistogram's layout, three digits). JSON "
-                              "reports say which (`rule`).\n"
-                              "- Each percentile has a 95 % interval from order statistics "
-                              "(binomial, no assumption on the shape). It exists "
-                              "from a number of values on, and below that number the percentile is "
-                              "not printed: `p99 n/a (n=120 < 368)`.\n\n";
+static const char NUMBERS[] =
+    "## Percentiles, intervals, what is refused\n\n"
+    "- Percentiles are nearest ranks of the values themselves up to 1 M "
+    "values, beyond of a histogram whose buckets "
+    "are 0.05 % wide at most (HdrHistogram's layout, three digits). JSON "
+    "reports say which (`rule`).\n"
+    "- Each percentile has a 95 % interval from order statistics "
+    "(binomial, no assumption on the shape). It exists "
+    "from a number of values on (below), and with fewer the percentile is "
+    "not printed: `n/a (n < 368)`.\n"
+    "- Where there are enough values, but neighbours are so alike that "
+    "they weigh as too few (see n_eff below), the percentile is given "
+    "without its interval: a dash, in JSON null. It is true of this run; "
+    "of others like it nothing can be said.\n\n";
 
 static const char RULES[] =
     "- Values that come one after another resemble each other. Intervals use the effective number "
-    "n (1 - r) / (1 + r), r being "
-    "the correlation of neighbours.\n"
+    "n_eff = n (1 - r) / (1 + r), r being "
+    "the correlation of neighbours; it counts as 0 below 1.96 / sqrt(pairs of neighbours), which "
+    "chance alone stays under in 97.5 of 100 runs.\n"
     "- Means have Student's interval. Outliers (beyond the third quartile plus three interquartile "
     "ranges) are "
     "counted and named, never taken out.\n"

@@ -3,7 +3,8 @@
  * One a thread takes samples (results_take, from the engine's callback); merged when the run is over. Metrics are those of measured.def, of requests
  * that were answered well (OK); the schedule lag is that of all that were sent. What is undefined for a request (no token, one token) is absent,
  * never 0. Each metric has a histogram, and in `total` up to RESULTS_EXACT_MAX values are kept, so that percentiles are nearest rank of the values
- * and not of buckets; beyond, and by stage and model, they are the histogram's (0.05 %). spread_rule says which.
+ * and not of buckets; beyond, and by stage and model, they are the histogram's (0.05 %). spread_rule says which. A percentile is refused where there
+ * are fewer values than quantile_needs; where there are enough, but they are too much alike in time, it has a value and no interval.
  *
  * Memory, a thread: `total` at most 8 MB a metric that occurs (a plain request has 6, a stream 17), the pooled gaps included; groups about 50 KiB a
  * metric that occurs in them; a slot of time about 4 KiB, and of these at most RESULTS_SLOTS_MAX. */

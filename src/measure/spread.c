@@ -184,8 +184,7 @@ double spread_autocorrelation(const struct spread *s)
     double products =
         s->lag_product_sum - mean * (2 * s->hdr.sum - s->firsts - s->lasts) + pairs * mean * mean;
     double r = products / (variance * n);
-    bool may_be_chance = s->chain_count > 1 || s->pair_count < SPREAD_FEW_PAIRS;
-    if (r <= 0 || (may_be_chance && r < 1.96 / sqrt(pairs)))
+    if (r < 1.96 / sqrt(pairs)) /* or below zero */
         return 0;
     if (s->chain_count > 1)
         r = pow(r, 1.0 / s->chain_count);
@@ -225,6 +224,12 @@ static uint64_t moved_rank(uint64_t middle, uint64_t rank, double wider, uint64_
     return (uint64_t)MAX(MIN(moved, (double)n), 1.0);
 }
 
+/* Failures rank behind all values. */
+static double value_or_failed(const struct spread *s, uint64_t rank)
+{
+    return rank > s->hdr.count ? INFINITY : (double)value_at(s, rank) * unit_of(s);
+}
+
 struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures)
 {
     uint64_t n = s->hdr.count + failures, low, high, rank = nearest_rank(n, quantile);
@@ -233,21 +238,19 @@ struct estimate spread_quantile_failing(const struct spread *s, double quantile,
         out.need = 1;
         out.refused = n == 0;
         if (n)
-            out.value = rank > s->hdr.count ? INFINITY : (double)value_at(s, rank) * unit_of(s);
+            out.value = value_or_failed(s, rank);
         return out;
     }
-    double r = spread_autocorrelation(s), wider = sqrt((1 + r) / (1 - r));
-    out.need = needed(out.need, wider * wider);
     out.refused = n < out.need || !quantile_ranks(n, quantile, &low, &high);
     if (out.refused)
         return out;
-    low = moved_rank(rank, low, wider, n);
-    high = moved_rank(rank, high, wider, n);
-    const uint64_t ranks[] = {rank, low, high};
-    double *const values[] = {&out.value, &out.low, &out.high};
-    for (size_t i = 0; i < COUNT(ranks); i++)
-        *values[i] =
-            ranks[i] > s->hdr.count ? INFINITY : (double)value_at(s, ranks[i]) * unit_of(s);
+    double r = spread_autocorrelation(s), wider = sqrt((1 + r) / (1 - r));
+    out.need = needed(out.need, wider * wider);
+    out.value = value_or_failed(s, rank);
+    if (n < out.need) /* it is this sample's; of the population nothing can be said */
+        return out;
+    out.low = value_or_failed(s, moved_rank(rank, low, wider, n));
+    out.high = value_or_failed(s, moved_rank(rank, high, wider, n));
     return out;
 }
 

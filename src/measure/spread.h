@@ -11,7 +11,6 @@
 #include "measure/hdr.h"
 
 #define SPREAD_EXACT_MAX 1000000u
-#define SPREAD_FEW_PAIRS 30
 
 struct spread {
     struct hdr hdr; /* in steps of `unit` */
@@ -62,10 +61,11 @@ struct estimate {            /* with a 95 % interval */
     double value, low, high; /* NaN: cannot be had */
     bool
         refused; /* the sample is too small for this percentile, which is then NaN: `need` samples would do */
-    uint64_t need; /* so many are needed for it; with 0 nothing is known of that */
+    uint64_t
+        need; /* so many are needed: for it where it is refused, else for its interval; with 0 nothing is known of that */
 };
-/* Nearest rank; interval from order statistics, its ranks moved apart by sqrt(n / n_eff). Refused where n_eff is below quantile_needs. Quantile 0 and
- * 1, the least and the greatest, are given without an interval. */
+/* Nearest rank; interval from order statistics, its ranks moved apart by sqrt(n / n_eff). Refused where n is below quantile_needs. Where n is not and
+ * n_eff is, the value is given without an interval (NaN); so are those of quantile 0 and 1, the least and the greatest. */
 struct estimate spread_quantile(const struct spread *s, double quantile);
 /* Failure-aware: `failures` more values that are infinite. */
 struct estimate spread_quantile_failing(const struct spread *s, double quantile, uint64_t failures);
@@ -76,8 +76,8 @@ spread_mad(const struct spread *s); /* median distance to the median, unscaled; 
 uint64_t spread_count(const struct spread *s);
 double spread_min(const struct spread *s); /* NaN when empty */
 double spread_max(const struct spread *s);
-/* Lag-1 autocorrelation, 0 to 0.999; less than none counts as none. Of few values one that may be chance (up to 1.96 / sqrt(pairs)) counts as
- * none, too. Of k threads' chains, which hold every k-th value, it is the k-th root of theirs, and none where theirs may be chance. */
+/* Lag-1 autocorrelation, 0 to 0.999; less than none counts as none, and so does one that may be chance: less than 1.96 / sqrt(pairs), the 95 % bound
+ * of independent values. Of k threads' chains, which hold every k-th value, it is the k-th root of theirs, and none where theirs may be chance. */
 double spread_autocorrelation(const struct spread *s);
 double spread_n_eff(const struct spread *s);
 uint64_t spread_outliers(const struct spread *s); /* beyond Q3 + 3 IQR; 0 below 4 values */

@@ -52,12 +52,12 @@ def test_latency_tells_what_the_server_does(server, tmp_path):
     s = d["summary"]
     assert (s["requests"], s["ok"], s["failed"], s["completion_tokens"]) == (20, 20, 0, 120)
     # 20 ms to the first token, 5 gaps of 2 ms
-    assert s["p50_latency_ms"] is None or 30 <= s["p50_latency_ms"] == s["median_latency_ms"] < 300
+    assert 30 <= s["p50_latency_ms"] == s["median_latency_ms"] < 300
     assert s["mean_latency_ms"] >= 30
     assert s["p90_latency_ms"] is None and s["p95_latency_ms"] is None and s["p99_latency_ms"] is None
-    assert s["metrics"]["latency"]["percentiles_refused"]["p99"] >= 368
+    assert s["metrics"]["latency"]["percentiles_refused"]["p99"] == 368
     low, high = s["metrics"]["ttft"]["p50_ci95_ms"]
-    # On a busy machine neighbours may be so alike that not even a median is carried.
+    # On a busy machine neighbours may be so alike that not even the median has an interval.
     assert low is None or 20 <= low <= s["metrics"]["ttft"]["p50_ms"] <= high
     assert s["metrics"]["itl"]["count"] == 100
     assert s["on_kept_connections"] == 20 and d["new_connections"]["on_kept_connections"] == 0
@@ -65,8 +65,7 @@ def test_latency_tells_what_the_server_does(server, tmp_path):
 
     rows = d["measurements"]
     assert len(rows) == 20 and len({m["request_id"] for m in rows}) == 20
-    if s["p50_latency_ms"]:
-        assert sorted(m["latency_ms"] for m in rows)[9] == pytest.approx(s["p50_latency_ms"], abs=1e-5), "nearest rank"
+    assert sorted(m["latency_ms"] for m in rows)[9] == pytest.approx(s["p50_latency_ms"], abs=1e-5), "nearest rank"
     assert all(m["ttft_ms"] < m["latency_ms"] <= m["response_ms"] for m in rows)
 
     # The log has every request, those of the warm-up and on new connections, too; weir analyze reads it.

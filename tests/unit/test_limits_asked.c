@@ -223,6 +223,25 @@ static void no_abort_on_a_handful(void **state)
     results_free(r);
 }
 
+/* 1 to 100 ms in order: p90 needs 36, of values that are not their neighbours' doubles. The bound is of this run. */
+static void a_ramp_is_held_against_its_bound(void **state)
+{
+    (void)state;
+    struct results *r = small_run();
+    results_seal(r);
+    struct limits_input in = input(r);
+    struct limits_asked l = {0};
+    assert_true(limits_asked_add(&l, STR("latency p90[model=a] < 91ms"), NULL));
+    assert_true(limits_asked_add(&l, STR("latency p90[model=a] < 89ms"), NULL));
+    assert_true(limits_asked_bind(&l, models, 2, stages, 2, NULL));
+    assert_false(limits_asked_check(&l, &in));
+    assert_int_equal(l.all[0].verdict, LIMIT_HELD);
+    assert_non_null(strstr(l.all[0].why, "of this run alone: neighbours are alike"));
+    assert_int_equal(l.all[1].verdict, LIMIT_FAILED);
+    assert_string_equal(l.all[1].why, "it is 90.01 ms, and the bound is 89 ms");
+    results_free(r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -234,6 +253,7 @@ int main(void)
         cmocka_unit_test(asks_only_for_what_can_be_had),
         cmocka_unit_test(ends_a_run_early),
         cmocka_unit_test(no_abort_on_a_handful),
+        cmocka_unit_test(a_ramp_is_held_against_its_bound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -148,6 +148,71 @@ static void refuses_what_the_sample_does_not_carry(void **state)
     results_free(r);
 }
 
+static double number_at(const struct json_node *n, const char *a, const char *b, const char *c)
+{
+    n = json_get(n, a);
+    n = b ? json_get(n, b) : n;
+    n = c ? json_get(n, c) : n;
+    if (!n)
+        fail_msg("no %s.%s.%s", a, b ? b : "", c ? c : "");
+    return n->kind == JSON_NUMBER ? n->number : NAN;
+}
+
+/* A ramp: enough values for p50 and p90, and so alike that they have no interval. */
+static void a_dash_where_the_values_are_too_alike(void **state)
+{
+    (void)state;
+    struct results *r = results_new(1, 1, NULL, 1000 * MS);
+    static const enum measured latency[] = {MEASURED_TOTAL};
+    for (uint64_t i = 0; i < 40; i++) {
+        struct sample s = made(i);
+        s.done_ns = s.end_ns = s.sent_first_ns + 400 * MS + i * MS;
+        results_take(r, &s);
+    }
+    results_seal(r);
+    struct paper *p = paper_new(0, true);
+    measure_write_times("Times", &r->total, latency, 1, TABLE_MARKDOWN, &p->term);
+    char *text = paper_read(p);
+    has(text, "419 ms (" NUM_UNKNOWN ")");
+    has(text, "435 ms (" NUM_UNKNOWN ")");
+    has(text, "n/a (n \\< 72)");
+    lacks(text, "nan");
+    free(text);
+    p = paper_new(100, true);
+    measure_write_times("Times", &r->total, latency, 1, TABLE_TERMINAL, &p->term);
+    has(text = paper_read(p), "419 ms");
+    lacks(text, "n < 36 ");
+    free(text);
+    p = paper_new(0, true);
+    measure_write_times("Times", &r->total, latency, 1, TABLE_CSV, &p->term);
+    has(text = paper_read(p), ",419,,,435,,,,,,,,,"); /* p50, p90: no ends; p95, p99: nothing */
+    lacks(text, "nan");
+    free(text);
+
+    struct measure_report m = report_of(r);
+    struct json_out j;
+    p = paper_new(0, true);
+    json_out_init(&j);
+    json_nest(&j, NULL, "{");
+    measure_json_group(&j, "summary", &m, &r->total);
+    json_unnest(&j, "}");
+    json_out_end(&j, p->term.out);
+    struct arena a;
+    struct err e = {0};
+    arena_init(&a, NULL, 0);
+    text = paper_read(p);
+    struct json_node *n = json_parse(&a, str_from(text), &e);
+    assert_non_null(n);
+    const struct json_node *metrics = json_get(json_get(n, "summary"), "metrics");
+    const struct json_node *ends = json_get(json_get(metrics, "latency"), "p90_ci95_ms")->child;
+    assert_true(number_at(metrics, "latency", "p90_ms", NULL) == 435);
+    assert_int_equal(ends->kind, JSON_NULL);
+    assert_int_equal(ends->next->kind, JSON_NULL);
+    arena_fini(&a);
+    free(text);
+    results_free(r);
+}
+
 static void gives_what_it_carries(void **state)
 {
     (void)state;
@@ -197,16 +262,6 @@ static void csv_has_a_number_a_column(void **state)
     has(text, "tokens_per_second,per_s,40,40,50,");
     free(text);
     results_free(r);
-}
-
-static double number_at(const struct json_node *n, const char *a, const char *b, const char *c)
-{
-    n = json_get(n, a);
-    n = b ? json_get(n, b) : n;
-    n = c ? json_get(n, c) : n;
-    if (!n)
-        fail_msg("no %s.%s.%s", a, b ? b : "", c ? c : "");
-    return n->kind == JSON_NUMBER ? n->number : NAN;
 }
 
 static void json_has_the_promised_members(void **state)
@@ -290,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_share_their_unit),
         cmocka_unit_test(refuses_what_the_sample_does_not_carry),
+        cmocka_unit_test(a_dash_where_the_values_are_too_alike),
         cmocka_unit_test(gives_what_it_carries),
         cmocka_unit_test(ascii_stays_ascii),
         cmocka_unit_test(csv_has_a_number_a_column),

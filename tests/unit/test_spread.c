@@ -108,7 +108,7 @@ static void ranks_of_great_samples(void **state)
 /* ---- simulation ---- */
 
 struct covered {
-    int samples, quantile, mean, refused;
+    int samples, quantile, mean, refused, bare; /* bare: a value without an interval */
 };
 
 /* AR(1): each value is `like` of the one before; `like` 0: independent. Truth is known: the quantile of the lognormal. */
@@ -130,6 +130,7 @@ static struct covered simulate(size_t n, double quantile, double z, double like,
         struct estimate q = spread_quantile(&s, quantile), m = spread_mean(&s);
         double truth = (double)latency(z);
         c.refused += q.refused;
+        c.bare += !q.refused && isnan(q.low);
         c.quantile += q.low <= truth && truth <= q.high;
         c.mean += m.low <= true_mean && true_mean <= m.high;
         spread_fini(&s);
@@ -168,12 +169,15 @@ static void intervals_cover_what_they_say(void **state)
         assert_percent(percent(c.mean, &c), 93.5, 96.5, "mean");
         assert_int_equal(c.refused, 0);
     }
-    /* Of eight, ranks 2 to 7 are 93 %, so it is all of them: 99 %. Where the sample happens to look alike in time, it is refused. */
+    /* Of eight, ranks 2 to 7 are 93 %, so it is all of them: 99 %. Where the sample happens to look alike in time, it has no interval. */
     struct covered few = simulate(8, 0.5, 0, 0, 3000);
-    assert_percent(percent(few.quantile + few.refused, &few), 98.5, 100, "p50 of 8");
-    assert_percent(percent(few.refused, &few), 0, 3, "p50 of 8, refused");
+    assert_percent(percent(few.quantile + few.bare, &few), 98.5, 100, "p50 of 8");
+    assert_percent(percent(few.bare, &few), 0, 3, "p50 of 8, without an interval");
+    assert_int_equal(few.refused, 0);
     few = simulate(100, 0.95, z95, 0, 1000);
-    assert_percent(percent(few.quantile + few.refused, &few), 93.5, 100, "p95 of 100");
+    assert_percent(percent(few.quantile + few.bare, &few), 93.5, 100, "p95 of 100");
+    assert_percent(percent(few.bare, &few), 0, 4, "p95 of 100, without an interval");
+    assert_int_equal(few.refused, 0);
 }
 
 /* r = 0.5: the mean's interval must be 1.73 times as wide. A quantile's values are less alike than the values themselves (of the median by a third,
@@ -228,22 +232,51 @@ static void values_alike_in_time_weigh_less(void **state)
     }
 }
 
-/* 1,000 values that are much alike weigh as fewer than the 368 that p99 needs. */
-static void a_percentile_needs_independent_values(void **state)
+/* 1,000 values that are much alike weigh as fewer than the 368 that p99's interval needs: it is theirs, and nobody else's. */
+static void an_interval_needs_independent_values(void **state)
 {
     (void)state;
     struct spread alike = of_threads(1, 0.9, 1000, 8), apart = of_threads(1, 0, 1000, 8);
     struct estimate p99 = spread_quantile(&alike, 0.99), p50 = spread_quantile(&alike, 0.5);
     double r = spread_autocorrelation(&alike);
-    assert_true(p99.refused && isnan(p99.value) && isnan(p99.high));
+    assert_true(!p99.refused && isnan(p99.low) && isnan(p99.high));
+    assert_true(p99.value == (double)alike.values[989]);
     assert_true(p99.need > 1000 && fabs((double)p99.need - 368 * (1 + r) / (1 - r)) < 2);
-    assert_false(p50.refused);
-    assert_false(spread_quantile(&apart, 0.99).refused);
+    assert_true(isfinite(p50.low) && isfinite(p50.high));
+    assert_true(spread_autocorrelation(&apart) == 0);
+    assert_true(isfinite(spread_quantile(&apart, 0.99).high));
+    assert_int_equal(spread_quantile(&apart, 0.99).need, 368);
     struct estimate narrow = spread_quantile(&apart, 0.5);
     double times = (p50.high - p50.low) / (narrow.high - narrow.low);
     assert_true(times > 2.5 && times < 7); /* sqrt(1.9 / 0.1) is 4.4 */
     spread_fini(&alike);
     spread_fini(&apart);
+    alike = of_threads(1, 0.9, 367, 8); /* too few, alike or not: 368 would have a value */
+    p99 = spread_quantile(&alike, 0.99);
+    assert_true(p99.refused && isnan(p99.value) && isnan(p99.high) && p99.need == 368);
+    spread_fini(&alike);
+}
+
+/* Of independent values r is above 1.96 / sqrt(pairs) in 2.5 % of samples, however many there are of them. */
+static void chance_is_no_likeness(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {20, 31, 100, 1000};
+    for (size_t k = 0; k < COUNT(sizes); k++) {
+        int found = 0;
+        for (uint64_t seed = 0; seed < 1000; seed++) {
+            struct spread s = of_threads(1, 0, sizes[k], seed);
+            double r = spread_autocorrelation(&s);
+            assert_true(r == 0 || r >= 1.96 / sqrt((double)sizes[k] - 1));
+            found += r > 0;
+            spread_fini(&s);
+        }
+        assert_true(found < 45);
+    }
+    struct spread slight =
+        of_threads(1, 0.2, 40000, 3); /* and is not overlooked where it is more */
+    assert_true(spread_autocorrelation(&slight) > 0.15);
+    spread_fini(&slight);
 }
 
 /* The two-pass formula, over one chain. */
@@ -423,7 +456,8 @@ int main(void)
         cmocka_unit_test(intervals_cover_what_they_say),
         cmocka_unit_test(intervals_cover_what_is_alike_in_time),
         cmocka_unit_test(values_alike_in_time_weigh_less),
-        cmocka_unit_test(a_percentile_needs_independent_values),
+        cmocka_unit_test(an_interval_needs_independent_values),
+        cmocka_unit_test(chance_is_no_likeness),
         cmocka_unit_test(autocorrelation_is_the_formula),
         cmocka_unit_test(numbers_by_hand),
         cmocka_unit_test(nothing_is_not_zero),
