@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/json.h"
+#include "cli/numbers.h"
 #include "cli/test.h"
 #include "measure/failure.h"
 
@@ -129,7 +130,7 @@ static void show_health(const struct term *term, const struct measure_target *t,
     fprintf(term->out, "  (%s%s%s)\nHealth  ", key ? "key from " : "no key", key ? source : "",
             shared.insecure ? "; its certificate is not checked" : "");
     term_put(term, styles[h->verdict], str_from(h->text), 0);
-    fprintf(term->out, "  (%.3g ms)\n", (double)h->took_ns / 1e6);
+    fprintf(term->out, "  (%s)\n", num_ms((double)h->took_ns / 1e3).text);
 }
 
 /* False: nobody is there, and *status is set. Whether it is well goes into *well. */

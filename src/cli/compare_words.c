@@ -11,10 +11,13 @@ static const double drift_worth_saying = .1, place_worth_saying = .05;
 
 struct num compare_change(double ratio)
 {
-    struct num n;
+    struct num n, times = num_count(ratio);
     if (!(ratio >= 2))
         return num_signed(ratio - 1, num_pct);
-    snprintf(n.text, sizeof n.text, isinf(ratio) ? "failing" : "x%.3g", ratio);
+    if (isinf(ratio))
+        snprintf(n.text, sizeof n.text, "failing");
+    else
+        snprintf(n.text, sizeof n.text, "x%.38s", times.text);
     return n;
 }
 

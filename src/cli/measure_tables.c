@@ -6,6 +6,7 @@
 #include "cli/graph.h"
 #include "cli/measure_report.h"
 #include "cli/sentences.h"
+#include "measure/figures.h"
 
 /* ---- rates: a figure a row ---- */
 
@@ -299,7 +300,7 @@ static void say_rules(struct sentences *s, const struct measure_report *r,
                       num_pct(MIN(share(g->stamped, g->outcomes[OUTCOME_OK]), 1.0)).text);
     if (r->validity && r->validity->error_ns > 0)
         sentences_add(s, "A time in this report may be off by %s: the run's own measurement error.",
-                      num_ms(r->validity->error_ns / 1000).text);
+                      figure_time(r->validity->error_ns).text);
     if (r->seed)
         sentences_add(s, "Seed %llu.", (unsigned long long)r->seed);
 }

@@ -1,6 +1,7 @@
 /* limits_check.c -- measures a run by its thresholds (limits_asked.h); in a running one only those that may end it. */
 #include <math.h>
 
+#include "measure/figures.h"
 #include "measure/limits_asked.h"
 
 #define NS_A_MS 1e6
@@ -218,19 +219,23 @@ const struct limit_asked *limits_asked_abort(struct limits_asked *l, const struc
 
 void limit_asked_show(const struct limit_asked *l, double value, char *out, size_t out_bytes)
 {
-    if (isnan(value))
-        snprintf(out, out_bytes, "n/a");
-    else if (l->stat == LIMIT_SHARE)
-        snprintf(out, out_bytes, "%.4g %%", value * 100);
-    else if (l->stat == LIMIT_COUNT)
-        snprintf(out, out_bytes, "%.0f", value);
-    else if (l->of != LIMIT_METRIC || measured_info(l->metric)->unit == MEASURED_PER_S)
-        snprintf(out, out_bytes, "%.4g/s", value);
-    else if (measured_info(l->metric)->unit == MEASURED_NS)
-        snprintf(out, out_bytes, value >= 10000 ? "%.4g s" : "%.4g ms",
-                 value >= 10000 ? value / 1000 : value);
-    else if (measured_info(l->metric)->unit == MEASURED_USD)
-        snprintf(out, out_bytes, "$%.4g", value);
-    else
-        snprintf(out, out_bytes, "%.4g", value);
+    enum measured_unit unit =
+        l->of == LIMIT_METRIC ? measured_info(l->metric)->unit : MEASURED_PER_S;
+    const char *before = "", *after = "";
+    if (l->stat == LIMIT_COUNT) {
+        value = round(value);
+    } else if (l->stat == LIMIT_SHARE) {
+        value *= 100;
+        after = " %";
+    } else if (unit == MEASURED_NS) {
+        bool in_s = value >= 10000;
+        value /= in_s ? 1000 : 1;
+        after = in_s ? " s" : " ms";
+    } else if (unit == MEASURED_PER_S) {
+        after = "/s";
+    } else if (unit == MEASURED_USD) {
+        before = "$";
+    }
+    snprintf(out, out_bytes, "%s%s%s", isnan(value) ? "" : before, figure_digits(value, 4).text,
+             isnan(value) ? "" : after);
 }

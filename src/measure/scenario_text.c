@@ -154,9 +154,9 @@ void scenario_name_stages(struct arena *a, struct stage *stages, size_t count)
             continue;
         if (s->from == s->to)
             s->name =
-                arena_printf(a, "%zu: %.6g%s%s", i + 1, s->to, unit, s->warm_up ? ", warm-up" : "");
+                arena_printf(a, "%zu: %.9g%s%s", i + 1, s->to, unit, s->warm_up ? ", warm-up" : "");
         else
-            s->name = arena_printf(a, "%zu: %.6g to %.6g%s%s", i + 1, s->from, s->to, unit,
+            s->name = arena_printf(a, "%zu: %.9g to %.9g%s%s", i + 1, s->from, s->to, unit,
                                    s->warm_up ? ", warm-up" : "");
     }
 }

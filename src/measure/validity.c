@@ -5,6 +5,7 @@
 #include <stdarg.h>
 
 #include "base/clock.h"
+#include "measure/figures.h"
 #include "observe/significance.h"
 
 static const double rate_least = 0.99, cpu_most = 0.8, little_most = 0.05, latency_share = 0.1,
@@ -22,37 +23,6 @@ struct run {
     double latency_p50_ns; /* 0: nothing was answered well */
     bool open_loop, all_stamped;
 };
-
-struct text {
-    char text[48];
-};
-
-static struct text ms(double ns)
-{
-    struct text t;
-    if (ns >= 1e9)
-        snprintf(t.text, sizeof t.text, "%.3g s", ns / 1e9);
-    else if (ns >= 1e3 || ns <= 0)
-        snprintf(t.text, sizeof t.text, "%.3g ms", ns / 1e6);
-    else
-        snprintf(t.text, sizeof t.text, "%.3g ns", ns);
-    return t;
-}
-
-/* 1,234,567. */
-static struct text count(uint64_t n)
-{
-    char digits[24];
-    struct text t;
-    size_t have = (size_t)snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
-    for (size_t i = 0; i < have; i++) {
-        if (i && (have - i) % 3 == 0)
-            t.text[at++] = ',';
-        t.text[at++] = digits[i];
-    }
-    t.text[at] = 0;
-    return t;
-}
 
 /* Rounded away from the bound, so that 98.996 % is not said to be the 99 % that were asked. */
 static double percent(double share)
@@ -84,9 +54,9 @@ static void check_dropped(struct validity_check *c, const struct run *run)
         say(c, CHECK_BAD,
             "%s of %s requests due were never sent, as no connection was free or the run was over: "
             "allow more at a time, or %s",
-            count(run->a->dropped).text, count(run->a->offered).text, less_load(run));
+            figure_count(run->a->dropped).text, figure_count(run->a->offered).text, less_load(run));
     else
-        say(c, CHECK_GOOD, "none of %s requests due", count(run->a->offered).text);
+        say(c, CHECK_GOOD, "none of %s requests due", figure_count(run->a->offered).text);
 }
 
 static void check_achieved_rate(struct validity_check *c, const struct run *run)
@@ -99,10 +69,11 @@ static void check_achieved_rate(struct validity_check *c, const struct run *run)
     }
     c->value = (double)a->sent / (double)a->offered;
     double seconds = a->ended_ns > a->started_ns ? (double)(a->ended_ns - a->started_ns) / 1e9 : 0;
-    struct text rate = count((uint64_t)(seconds > 0 ? (double)a->sent / seconds + 0.5 : 0));
+    struct figure rate =
+        figure_count((uint64_t)(seconds > 0 ? (double)a->sent / seconds + 0.5 : 0));
     bool good = c->value >= rate_least;
     say(c, good ? CHECK_GOOD : CHECK_BAD, "%s of %s requests due were sent (%.2f %%, %s/s)%s",
-        count(a->sent).text, count(a->offered).text, percent(c->value), rate.text,
+        figure_count(a->sent).text, figure_count(a->offered).text, percent(c->value), rate.text,
         good ? "" : ": more --threads, or a lower --rate");
 }
 
@@ -124,7 +95,8 @@ static void check_schedule_lag(struct validity_check *c, const struct run *run)
     bool good = c->value <= c->bound;
     say(c, good ? CHECK_GOOD : CHECK_BAD,
         "sent %s after due at the median, %s at p99; latency's median is %s%s",
-        ms(a->late_p50_ns).text, ms(a->late_p99_ns).text, ms(run->latency_p50_ns).text,
+        figure_time(a->late_p50_ns).text, figure_time(a->late_p99_ns).text,
+        figure_time(run->latency_p50_ns).text,
         good ? "" : ": more --threads, allow more at a time, or a lower --rate");
 }
 
@@ -133,8 +105,9 @@ static void check_cpu(struct validity_check *c, const struct run *run)
     c->value = run->a->cpu_share;
     c->bound = cpu_most;
     bool good = c->value < cpu_most;
-    say(c, good ? CHECK_GOOD : CHECK_BAD, "the busiest thread used %.3g %% of a core%s%s",
-        c->value * 100, good ? "" : ": more --threads, or ", good ? "" : less_load(run));
+    say(c, good ? CHECK_GOOD : CHECK_BAD, "the busiest thread used %s %% of a core%s%s",
+        figure_digits(c->value * 100, 3).text, good ? "" : ": more --threads, or ",
+        good ? "" : less_load(run));
 }
 
 static void check_little(struct validity_check *c, const struct run *run)
@@ -149,7 +122,7 @@ static void check_little(struct validity_check *c, const struct run *run)
     }
     if (window_ns < little_window_ns) {
         say(c, CHECK_NOT_ASKED, "the run was too short to tell: %s of at least %s",
-            ms(window_ns).text, ms(little_window_ns).text);
+            figure_time(window_ns).text, figure_time(little_window_ns).text);
         return;
     }
     double by_samples = all->slots_ns / window_ns, per_s = (double)all->requests / window_ns;
@@ -158,9 +131,10 @@ static void check_little(struct validity_check *c, const struct run *run)
     c->value = apart / a->in_flight_mean;
     bool good = c->value < little_most || apart / per_s < handling_ns;
     say(c, good ? CHECK_GOOD : CHECK_BAD,
-        "%.3g requests in flight by the clock, %.3g by rate times mean time and %.2g whose answers "
+        "%s requests in flight by the clock, %s by rate times mean time and %s whose answers "
         "lay unread (%.1f %% apart)%s%s",
-        a->in_flight_mean, by_samples, unread, c->value * 100,
+        figure_digits(a->in_flight_mean, 3).text, figure_digits(by_samples, 3).text,
+        figure_digits(unread, 2).text, c->value * 100,
         good ? "" : ": requests waited inside the client: more --threads, or ",
         good ? "" : less_load(run));
 }
@@ -178,8 +152,8 @@ static void check_receive_lag(struct validity_check *c, const struct run *run)
     bool slow = !run->open_loop && a->lag_mean_ns > c->bound;
     c->value = slow ? a->lag_mean_ns : a->lag_p99_ns;
     say(c, blind || slow ? CHECK_BAD : CHECK_GOOD,
-        "answers waited %s on average and %s at p99 to be read; %s%s%s", ms(a->lag_mean_ns).text,
-        ms(a->lag_p99_ns).text,
+        "answers waited %s on average and %s at p99 to be read; %s%s%s",
+        figure_time(a->lag_mean_ns).text, figure_time(a->lag_p99_ns).text,
         run->all_stamped ? "times are the kernel's and without it"
                          : "some times are not the kernel's and have it within",
         slow    ? ", but the next request waited for it: more --threads, or "
@@ -195,7 +169,7 @@ static void check_stalls(struct validity_check *c, const struct run *run)
     c->bound = MAX(latency_share * run->latency_p50_ns, least_ns);
     bool good = c->value <= c->bound;
     say(c, good ? CHECK_GOOD : CHECK_BAD, "the client stood still for %s at most%s",
-        ms(c->value).text, good ? "" : ": run it on a machine with nothing else to do");
+        figure_time(c->value).text, good ? "" : ": run it on a machine with nothing else to do");
 }
 
 /* The halves by time: slots of the measured stages, before and after their middle. */
@@ -229,7 +203,7 @@ static void check_drift(struct validity_check *c, const struct run *run)
     else if (p < SIGNIFICANCE_P && fabs(c->value) >= drift_told)
         say(c, CHECK_GOOD,
             "latency's median went from %s in the first half to %s in the second: %s",
-            ms(first).text, ms(second).text,
+            figure_time(first).text, figure_time(second).text,
             second > first
                 ? "it was getting slower; what of it is load, and what is the server's age?"
                 : "it was warming up; a longer --warmup would leave that out");
@@ -237,7 +211,7 @@ static void check_drift(struct validity_check *c, const struct run *run)
         say(c, CHECK_GOOD,
             "none to speak of: latency's median was %s in the first half, %s in the "
             "second",
-            ms(first).text, ms(second).text);
+            figure_time(first).text, figure_time(second).text);
 }
 
 static const struct {
@@ -292,8 +266,8 @@ static void summarise(struct validity *v, const struct run *run)
                  bad_count, v->count, bad->heading, bad->text);
     else
         snprintf(v->summary, sizeof v->summary,
-                 "the client kept up: %.3g %% of a core at most; a time may be off by %s",
-                 run->a->cpu_share * 100, ms(v->error_ns).text);
+                 "the client kept up: %s %% of a core at most; a time may be off by %s",
+                 figure_digits(run->a->cpu_share * 100, 3).text, figure_time(v->error_ns).text);
 }
 
 void validity_check(struct validity *v, const struct engine_account *a, const struct results *r)

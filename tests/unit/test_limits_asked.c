@@ -242,6 +242,31 @@ static void a_ramp_is_held_against_its_bound(void **state)
     results_free(r);
 }
 
+static void shown_without_an_exponent(void **state)
+{
+    (void)state;
+    static const struct {
+        struct str limit;
+        double value;
+        const char *text;
+    } shown[] = {
+        {STR("latency p50 < 1ms"), 0.00004, "0.00004 ms"},
+        {STR("latency p50 < 1ms"), 1234.56, "1,235 ms"},
+        {STR("latency p50 < 1ms"), 12345.6, "12.35 s"},
+        {STR("requests rate > 11/s"), 16123.4, "16,123/s"},
+        {STR("requests >= 120"), 1234567, "1,234,567"},
+        {STR("errors < 5%"), 1e-7, "0.00001 %"},
+        {STR("errors < 5%"), NAN, "n/a"},
+    };
+    for (size_t i = 0; i < COUNT(shown); i++) {
+        char text[64];
+        struct limits_asked l = {0};
+        assert_true(limits_asked_add(&l, shown[i].limit, NULL));
+        limit_asked_show(&l.all[0], shown[i].value, text, sizeof text);
+        assert_string_equal(text, shown[i].text);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +279,7 @@ int main(void)
         cmocka_unit_test(ends_a_run_early),
         cmocka_unit_test(no_abort_on_a_handful),
         cmocka_unit_test(a_ramp_is_held_against_its_bound),
+        cmocka_unit_test(shown_without_an_exponent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -137,6 +137,8 @@ static void each_check_can_fail(void **state)
                  "2.2 requests in flight by the clock, 2 by rate times mean time and 0 whose "
                  "answers lay unread (9.1 % apart): requests waited inside the client");
     assert_check(WITH(a.in_flight_mean = 1.8), "littles_law", CHECK_BAD, "11.1 % apart");
+    assert_check(WITH(a.in_flight_mean = 16123), "littles_law", CHECK_BAD,
+                 "16,123 requests in flight by the clock");
     assert_check(WITH(a.in_flight_mean = 2.2; a.in_flight_window_ns = 499999999), "littles_law",
                  CHECK_NOT_ASKED, "too short to tell");
     assert_check(WITH(a.in_flight_mean = 2.2; a.lag_mean_ns = 2e6), "littles_law", CHECK_GOOD,
