@@ -231,8 +231,8 @@ static void add_validity(struct merge *m, const struct file *f, bool limited)
     v->error_ns = fmax(v->error_ns, number_of(n, "measurement_error_ms") * 1e6);
     if (limited && !v->client_limited) {
         v->client_limited = true;
-        snprintf(v->summary, sizeof v->summary, "%.60s: %.*s", f->path,
-                 (int)MIN(summary.n, (size_t)130), summary.p ? summary.p : "");
+        snprintf(v->summary, sizeof v->summary, "%.100s: %.*s", f->path,
+                 (int)MIN(summary.n, sizeof v->summary), summary.p ? summary.p : "");
     }
     if (v->count == VALIDITY_CHECKS_MAX)
         return;

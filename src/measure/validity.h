@@ -24,7 +24,7 @@ enum check_verdict { CHECK_GOOD, CHECK_BAD, CHECK_NOT_ASKED };
 struct validity_check {
     const char *key, *heading; /* "achieved_rate", "Achieved rate" */
     enum check_verdict verdict;
-    char text[240];      /* "19,998 of 20,000 requests due were sent (99.99 %)" */
+    char text[400];      /* "19,998 of 20,000 requests due were sent (99.99 %)" */
     double value, bound; /* counts, shares or ns; NaN where there is none */
 };
 
@@ -34,7 +34,7 @@ struct validity {
     struct validity_check checks[VALIDITY_CHECKS_MAX];
     size_t count;
     bool client_limited;
-    char summary[320]; /* one sentence for the report's foot */
+    char summary[512]; /* one sentence for the report's foot */
     /* The run's own measurement error: what a time in it may be off by. Where all reads had kernel stamps: of the conversion between the two clocks,
      * measured now; else the p99 of the receive lag, or where that is not known the longest stall. */
     double error_ns;

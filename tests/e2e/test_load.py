@@ -340,6 +340,18 @@ def test_merging_says_what_differs_and_what_cannot_be(load, tmp_path):
         assert says in weir("load", "merge", *words, status=status).stderr
 
 
+def test_merging_does_not_cut_what_a_run_says_of_itself(load, tmp_path):
+    load("-c", 1, "-n", 10, "--export", "one.json")
+    run = json.loads((tmp_path / "one.json").read_text())
+    said = "client-limited (3 of 8 checks failed): " + "the generator was late again and again " * 8 + "a lower --rate"
+    run["validity"] |= {"client_limited": True, "summary": said}
+    write(tmp_path / "limited.json", json.dumps(run))
+    done = weir("load", "merge", tmp_path / "limited.json", "--export", tmp_path / "all.json", status=1)
+    assert done.stderr.rstrip().endswith(said)
+    v = json.loads((tmp_path / "all.json").read_text())["validity"]
+    assert v["summary"].endswith(said) and v["checks"][0]["found"] == said
+
+
 def test_a_log_is_replayed(load, tmp_path):
     load("--rate", 80, "--poisson", "-d", "1s", "--mix", "a=2,b=1", "--log", "first.log", "-q")
     first = [json.loads(line) for line in (tmp_path / "first.log").read_text().splitlines()]

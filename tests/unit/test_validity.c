@@ -182,6 +182,38 @@ static void what_cannot_be_asked_is_not_failed(void **state)
     results_free(nothing);
 }
 
+/* Whatever the numbers: the sentence of what to do is at the end of a text, and must not be cut off. */
+static void the_longest_texts_have_room(void **state)
+{
+    (void)state;
+    struct results *r = some_results(1000);
+    const uint64_t most = UINT64_MAX / 4;
+    struct engine_account closed = WITH(
+        a.dropped = most; a.offered = 2 * most; a.sent = most; a.late_p50_ns = a.late_p99_ns = 1e18;
+        a.late_max_ns = 0; a.lag_mean_ns = a.lag_p99_ns = 987654321e9; a.stamped_reads = 900;
+        a.in_flight_mean = 123456789012; a.cpu_share = 1234567; a.ticker_stall_max_ns = most);
+    struct engine_account open_loop = closed;
+    open_loop.late_max_ns = 1e18;
+    struct validity v;
+    for (int open = 0; open < 2; open++) {
+        const char *ending = open ? "a lower --rate" : "a lower --concurrency";
+        validity_check(&v, open ? &open_loop : &closed, r);
+        assert_true(v.client_limited);
+        for (size_t i = 0; i < v.count; i++) {
+            const struct validity_check *c = &v.checks[i];
+            const char *wanted = strcmp(c->key, "stalls") ? ending : "with nothing else to do";
+            size_t n = strlen(c->text), end = strlen(wanted);
+            assert_true(n + 1 < sizeof c->text);
+            if (c->verdict == CHECK_BAD && (n < end || strcmp(c->text + n - end, wanted)))
+                fail_msg("%s: \"%s\" does not end in \"%s\"", c->key, c->text, wanted);
+            /* With it, the summary of this check would still fit. */
+            assert_true(n + strlen(c->heading) + 50 < sizeof v.summary);
+        }
+        assert_non_null(strstr(v.summary, find(&v, "dropped")->text));
+    }
+    results_free(r);
+}
+
 static void drift_is_told(void **state)
 {
     (void)state;
@@ -247,6 +279,7 @@ int main(void)
         cmocka_unit_test(a_good_run_is_believed),
         cmocka_unit_test(each_check_can_fail),
         cmocka_unit_test(what_cannot_be_asked_is_not_failed),
+        cmocka_unit_test(the_longest_texts_have_room),
         cmocka_unit_test(drift_is_told),
         cmocka_unit_test(the_error_is_that_of_the_clock_used),
         cmocka_unit_test(mser_finds_where_it_settles),
