@@ -226,11 +226,9 @@ static void add_thread(struct engine_account *out, const struct engine_thread *t
     if (!out->started_ns || t->measured_from_ns < out->started_ns)
         out->started_ns = t->measured_from_ns;
     out->ended_ns = MAX(out->ended_ns, t->measured_to_ns);
-    uint64_t elapsed_ns =
-        t->measured_to_ns > t->measured_from_ns ? t->measured_to_ns - t->measured_from_ns : 0;
     uint64_t busy_ns = t->cpu_ns > t->spun_measured_ns ? t->cpu_ns - t->spun_measured_ns : 0;
-    if (elapsed_ns)
-        out->cpu_share = fmax(out->cpu_share, (double)busy_ns / (double)elapsed_ns);
+    if (t->cpu_window_ns)
+        out->cpu_share = fmax(out->cpu_share, (double)busy_ns / (double)t->cpu_window_ns);
 }
 
 void engine_account(const struct engine *e, struct engine_account *out)

@@ -58,8 +58,9 @@ void engine_free(struct engine *e);
 struct engine_account {
     uint64_t started_ns, ended_ns; /* CLOCK_MONOTONIC; of the measured stages */
     int64_t started_real_us;
-    double
-        cpu_share; /* of the busiest thread: its CPU time over the time elapsed, spinning left out */
+    /* Of the busiest thread: its CPU time over the time elapsed, spinning left out, both from its first measured request until it saw the end of the
+     * measured stages: at most 1. */
+    double cpu_share;
     uint64_t ticker_stall_max_ns; /* longest time a loop did not come round */
     /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
     double lag_p50_ns, lag_p99_ns, lag_max_ns, lag_mean_ns;

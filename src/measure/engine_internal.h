@@ -76,7 +76,9 @@ struct engine_thread {
     uint64_t reads, stamped_reads;
     uint64_t stall_max_ns;
     uint64_t spun_ns, cpu_from_ns, spun_from_ns; /* ..._from: at the begin of what is measured */
-    uint64_t cpu_ns, spun_measured_ns;           /* of the measured stages */
+    /* Of the measured stages, and the time in which they were used: from the first request that was sent until the end was seen, which may be long
+     * after it. */
+    uint64_t cpu_ns, spun_measured_ns, cpu_window_from_ns, cpu_window_ns;
     bool measuring;
     uint64_t measured_from_ns, measured_to_ns, measured_last_end_ns;
     uint64_t sent, dropped; /* of measured stages */

@@ -54,6 +54,7 @@ void engine_thread_note_stage(struct engine_thread *t, uint32_t stage, bool warm
         return;
     t->measuring = true;
     t->measured_from_ns = start_ns(t) + t->arrivals.stage_begins_ns;
+    t->cpu_window_from_ns = clock_mono_ns();
     t->cpu_from_ns = thread_cpu_ns();
     t->spun_from_ns = t->spun_ns;
 }
@@ -66,6 +67,7 @@ static void end_measuring(struct engine_thread *t, uint64_t now_ns)
     t->measured_to_ns = now_ns;
     t->cpu_ns = thread_cpu_ns() - t->cpu_from_ns;
     t->spun_measured_ns = t->spun_ns - t->spun_from_ns;
+    t->cpu_window_ns = clock_mono_ns() - t->cpu_window_from_ns; /* read last: a thread has a core */
 }
 
 /* ---- the end ---- */

@@ -14,6 +14,8 @@ static const double rate_least = 0.99, cpu_most = 0.8, little_most = 0.05, laten
 static const double handling_ns = 50e3;
 /* In less, the moments between an answer and the next request are a share that means nothing. */
 static const double little_window_ns = 0.5e9;
+/* In less, a few requests and their beginning are all that a thread did. */
+static const double cpu_window_ns = 50e6;
 static const double lag_least_ns = 1e6, stall_least_ns = 100e6, unstamped_stall_least_ns = 20e6;
 
 /* What the checks look at. */
@@ -102,8 +104,15 @@ static void check_schedule_lag(struct validity_check *c, const struct run *run)
 
 static void check_cpu(struct validity_check *c, const struct run *run)
 {
-    c->value = run->a->cpu_share;
+    const struct engine_account *a = run->a;
+    double window_ns = a->ended_ns > a->started_ns ? (double)(a->ended_ns - a->started_ns) : 0;
+    c->value = a->cpu_share;
     c->bound = cpu_most;
+    if (window_ns < cpu_window_ns) {
+        say(c, CHECK_NOT_ASKED, "the run was too short to tell: %s of at least %s",
+            figure_time(window_ns).text, figure_time(cpu_window_ns).text);
+        return;
+    }
     bool good = c->value < cpu_most;
     say(c, good ? CHECK_GOOD : CHECK_BAD, "the busiest thread used %s %% of a core%s%s",
         figure_digits(c->value * 100, 3).text, good ? "" : ": more --threads, or ",

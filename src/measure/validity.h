@@ -7,7 +7,7 @@
  *   dropped         any arrival was due and never sent
  *   achieved_rate   open loop: sent < 99 % of offered
  *   schedule_lag    open loop: p99 of what was sent later than due > a tenth of the latency's median, and > 1 ms
- *   client_cpu      the busiest thread used 80 % of a core or more, spinning left out
+ *   client_cpu      the busiest thread used 80 % of a core or more, spinning left out, in a run of 50 ms at least
  *   littles_law     |L - lambda (W + lag)| / L >= 5 %, and > 50 us a request: L requests in flight by the engine's clock, lambda W by the samples', over
  *                   the same window of half a second at least, lag the mean time that answers waited to be read
  *   receive_lag     p99 > a tenth of the latency's median, and > 1 ms, where some reads had no kernel stamp; or the mean is, in closed loop, where the

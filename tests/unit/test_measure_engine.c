@@ -594,6 +594,32 @@ static void what_is_never_sent_is_told(void **state)
     }
 }
 
+static void keep_and_compute(void *user, unsigned thread, const struct sample *s)
+{
+    keep(user, thread, s);
+    for (uint64_t until_ns = clock_mono_ns() + 300 * NS_PER_MS; clock_mono_ns() < until_ns;)
+        ;
+}
+
+/* A thread that works on long after the stage's end, which it could not see before: no thread has more than a core. */
+static void no_thread_uses_more_than_a_core(void **state)
+{
+    (void)state;
+    for (int open = 0; open < 2; open++) {
+        struct stage s = {.kind = open ? STAGE_RATE : STAGE_USERS,
+                          .from = open ? 20 : 2,
+                          .to = open ? 20 : 2,
+                          .duration_ns = NS_PER_S / 10};
+        struct arrivals_plan p = plan_of(&s, 1);
+        struct engine_options o = options(&p);
+        o.on_sample = keep_and_compute;
+        struct engine_account a = run(&o);
+        assert_int_equal(a.ended_ns - a.started_ns, s.duration_ns);
+        assert_true(all_told() >= 2);
+        assert_true(a.cpu_share > 0 && a.cpu_share <= 1);
+    }
+}
+
 static void it_stops_when_told(void **state)
 {
     struct stage closed = {.kind = STAGE_USERS, .from = 4, .to = 4},
@@ -762,6 +788,7 @@ int main(void)
         cmocka_unit_test(tls_has_marks_of_its_own),
         cmocka_unit_test(the_grace_ends_what_is_in_flight),
         cmocka_unit_test(what_is_never_sent_is_told),
+        cmocka_unit_test(no_thread_uses_more_than_a_core),
         cmocka_unit_test(it_stops_when_told),
         cmocka_unit_test(requests_are_as_scripted),
         cmocka_unit_test(whatever_happens_each_is_told_once),

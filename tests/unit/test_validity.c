@@ -131,6 +131,8 @@ static void each_check_can_fail(void **state)
     assert_check(WITH(a.cpu_share = 0.799), "client_cpu", CHECK_GOOD, "79.9 % of a core");
     assert_check(WITH(a.cpu_share = 0.93), "client_cpu", CHECK_BAD,
                  "the busiest thread used 93 % of a core: more --threads, or a lower --rate");
+    assert_check(WITH(a.cpu_share = 0.93; a.ended_ns = origin + 49 * MS), "client_cpu",
+                 CHECK_NOT_ASKED, "too short to tell: 49 ms of at least 50 ms");
     assert_check(WITH(a.in_flight_mean = 2.09), "littles_law", CHECK_GOOD,
                  "2.09 requests in flight");
     assert_check(WITH(a.in_flight_mean = 2.2), "littles_law", CHECK_BAD,
