@@ -217,6 +217,7 @@ static void add_thread(struct engine_account *out, const struct engine_thread *t
     out->dropped += t->dropped;
     out->reads += t->reads;
     out->stamped_reads += t->stamped_reads;
+    out->stamp_error_max_ns = MAX(out->stamp_error_max_ns, t->stamp_error_max_ns);
     out->in_flight_max += t->in_flight_max;
     out->ticker_stall_max_ns = MAX(out->ticker_stall_max_ns, t->stall_max_ns);
     *last_end_ns = MAX(*last_end_ns, t->measured_last_end_ns);

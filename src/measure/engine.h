@@ -65,6 +65,8 @@ struct engine_account {
     /* Receive lag, kernel's stamp to read returned, over all reads: what a tool without stamps would have added. ns. */
     double lag_p50_ns, lag_p99_ns, lag_max_ns, lag_mean_ns;
     uint64_t stamped_reads, reads;
+    uint64_t
+        stamp_error_max_ns; /* how far off a kernel's stamp may be on the clock of durations, of all threads (net/stamp.h); 0: there was none */
     /* Lateness of sends in open loop: first byte given to the kernel (on a new connection: dispatch) - due. ns. */
     double late_p50_ns, late_p99_ns, late_max_ns;
     uint64_t offered, sent, dropped; /* arrivals of measured stages */

@@ -74,6 +74,7 @@ struct engine_thread {
     /* the account */
     struct histogram lag, late;
     uint64_t reads, stamped_reads;
+    uint64_t stamp_error_max_ns;
     uint64_t stall_max_ns;
     uint64_t spun_ns, cpu_from_ns, spun_from_ns; /* ..._from: at the begin of what is measured */
     /* Of the measured stages, and the time in which they were used: from the first request that was sent until the end was seen, which may be long

@@ -4,6 +4,7 @@
  * head and of the body and nothing else. Nothing is allocated for a request once its slot has been used. */
 #include "measure/engine_internal.h"
 #include "measure/failure.h"
+#include "net/stamp.h"
 
 #include <sys/mman.h>
 
@@ -252,6 +253,7 @@ static uint64_t arrived_ns(struct slot *s)
         t->reads++;
         if (x->arrived_by_kernel) {
             t->stamped_reads++;
+            t->stamp_error_max_ns = MAX(t->stamp_error_max_ns, stamp_error_ns());
             histogram_add(&t->lag, x->read_ns > x->arrived_ns ? x->read_ns - x->arrived_ns : 0);
         }
     }

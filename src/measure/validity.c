@@ -4,7 +4,6 @@
 #include <math.h>
 #include <stdarg.h>
 
-#include "base/clock.h"
 #include "measure/figures.h"
 #include "observe/significance.h"
 
@@ -237,25 +236,11 @@ static const struct {
     {"drift", "Drift", check_drift},
 };
 
-/* As net/stamp.h converts a kernel's stamp: the narrowest of a few looks at both clocks says how far off that may be. */
-static double conversion_error_ns(void)
-{
-    uint64_t narrowest = UINT64_MAX;
-    struct timespec real;
-    for (int i = 0; i < 32; i++) {
-        uint64_t before = clock_mono_ns();
-        clock_gettime(CLOCK_REALTIME, &real);
-        uint64_t width = clock_mono_ns() - before;
-        narrowest = MIN(narrowest, width);
-    }
-    return (double)MAX(narrowest, UINT64_C(1));
-}
-
 static double error_of(const struct run *run)
 {
     const struct engine_account *a = run->a;
     if (run->all_stamped)
-        return conversion_error_ns();
+        return (double)MAX(a->stamp_error_max_ns, UINT64_C(1)); /* two looks within one ns */
     return a->stamped_reads ? a->lag_p99_ns : (double)a->ticker_stall_max_ns;
 }
 

@@ -35,8 +35,8 @@ struct validity {
     size_t count;
     bool client_limited;
     char summary[512]; /* one sentence for the report's foot */
-    /* The run's own measurement error: what a time in it may be off by. Where all reads had kernel stamps: of the conversion between the two clocks,
-     * measured now; else the p99 of the receive lag, or where that is not known the longest stall. */
+    /* The run's own measurement error: what a time in it may be off by. Where all reads had kernel stamps: of the conversion between the two clocks, the
+     * greatest that a thread of the run had; else the p99 of the receive lag, or where that is not known the longest stall. */
     double error_ns;
 };
 /* `r` is sealed. */
