@@ -14,6 +14,7 @@ struct measure_report load_report_of(const struct load_result *r)
                                    .url = r->url,
                                    .models = r->models,
                                    .stages = r->stages,
+                                   .plan = r->plan,
                                    .results = r->results,
                                    .account = &r->account,
                                    .validity = &r->validity,

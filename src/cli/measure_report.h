@@ -17,6 +17,7 @@ struct measure_report {
     struct str url;      /* as shown: without credentials */
     const struct str *models,
         *stages; /* names, results->model_count and ->stage_count of them; stages may be NULL */
+    const struct stage *plan;      /* of each stage; NULL: not known */
     const struct results *results; /* sealed */
     const struct engine_account *account;
     const struct validity *validity; /* NULL: nothing is said of it */

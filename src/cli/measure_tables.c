@@ -125,6 +125,15 @@ static void put_group(struct table *t, const struct measure_report *r, struct st
         table_number(t, STYLE_NONE, num_pct(share(g->good, all)), share(g->good, all));
 }
 
+/* Requests of a warm-up are in a group of their own: its stage would be an empty row. */
+static bool is_warm_up(const struct measure_report *r, const struct results_group *g)
+{
+    const struct results *x = r->results;
+    if (results_attempts(g) || g < x->by_stage || g >= x->by_stage + x->stage_count)
+        return false;
+    return !r->plan || r->plan[g - x->by_stage].warm_up;
+}
+
 static void write_groups(const struct measure_report *r, const char *title, const char *heading,
                          const struct results_group *groups, const struct str *names, size_t count,
                          enum table_format format, const struct term *term)
@@ -141,15 +150,16 @@ static void write_groups(const struct measure_report *r, const char *title, cons
                                            {"Tokens/s", ALIGN_RIGHT, "tokens_per_s_p50"},
                                            {"Good", ALIGN_RIGHT, "good_share"}};
     struct table t;
-    if (count < 2)
-        return;
     table_init(&t, columns, COUNT(columns) - (objectives_any(&r->results->objectives) ? 0 : 1));
     table_title(&t, "%s", title);
     for (size_t i = 0; i < count; i++)
-        put_group(&t, r, names[i], &groups[i]);
-    if (format != TABLE_CSV)
-        fputc('\n', term->out);
-    table_write(&t, format, term);
+        if (!is_warm_up(r, &groups[i]))
+            put_group(&t, r, names[i], &groups[i]);
+    if (t.row_count > 1) { /* a single one is the whole */
+        if (format != TABLE_CSV)
+            fputc('\n', term->out);
+        table_write(&t, format, term);
+    }
     table_fini(&t);
 }
 

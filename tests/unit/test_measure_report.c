@@ -158,6 +158,60 @@ static double number_at(const struct json_node *n, const char *a, const char *b,
     return n->kind == JSON_NUMBER ? n->number : NAN;
 }
 
+static char *stages_of(const struct measure_report *m)
+{
+    struct paper *p = paper_new(160, true);
+    measure_write_stages(m, TABLE_TERMINAL, &p->term);
+    return paper_read(p);
+}
+
+static void stages_leave_out_the_warm_up(void **state)
+{
+    (void)state;
+    static const struct str names[] = {
+        {"slowly", 6}, {"first", 5}, {"second", 6}, {"never begun", 11}};
+    static const struct stage plan[4] = {{.warm_up = true}};
+    struct results *r = results_new(4, 1, NULL, 1000 * MS);
+    for (uint64_t i = 0; i < 60; i++) {
+        struct sample s = made(i);
+        s.stage = (uint32_t)(i / 20);
+        s.warm_up = s.stage == 0;
+        results_take(r, &s);
+    }
+    results_seal(r);
+    struct measure_report m = report_of(r);
+    m.stages = names;
+    m.plan = plan;
+    char *text = stages_of(&m);
+    lacks(text, "slowly");
+    has(text, "first");
+    has(text, "second");
+    has(text, "never begun"); /* what was asked and not sent is said */
+    free(text);
+    m.plan = NULL; /* reports that were merged do not say which is which */
+    text = stages_of(&m);
+    lacks(text, "slowly");
+    has(text, "second");
+    free(text);
+    results_free(r);
+
+    r = results_new(2, 1, NULL, 1000 * MS);
+    for (uint64_t i = 0; i < 40; i++) {
+        struct sample s = made(i);
+        s.stage = i >= 20;
+        s.warm_up = i < 20;
+        results_take(r, &s);
+    }
+    results_seal(r);
+    m = report_of(r);
+    m.stages = names;
+    m.plan = plan;
+    text = stages_of(&m);
+    assert_string_equal(text, ""); /* one stage is the run */
+    free(text);
+    results_free(r);
+}
+
 /* A ramp: enough values for p50 and p90, and so alike that they have no interval. */
 static void a_dash_where_the_values_are_too_alike(void **state)
 {
@@ -345,6 +399,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_share_their_unit),
         cmocka_unit_test(refuses_what_the_sample_does_not_carry),
+        cmocka_unit_test(stages_leave_out_the_warm_up),
         cmocka_unit_test(a_dash_where_the_values_are_too_alike),
         cmocka_unit_test(gives_what_it_carries),
         cmocka_unit_test(ascii_stays_ascii),
