@@ -1,3 +1,4 @@
+/* arrivals.c -- when requests are due: a plan's stages as due times for open loop, as numbers of users for closed loop. */
 #include "measure/arrivals.h"
 
 #include <math.h>

@@ -1,3 +1,4 @@
+/* sample.c -- outcomes by name, and a sample as a record of the request log. */
 #include "measure/sample.h"
 
 #include "base/clock.h"

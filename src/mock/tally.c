@@ -1,3 +1,4 @@
+/* tally.c -- what the simulated provider was asked, counted by model and status. */
 #include "mock/tally.h"
 
 static const char *const counter_names[TALLY_NAMED_COUNT] = {

@@ -1,3 +1,4 @@
+/* stream.c -- reading and writing a connection, plain or TLS, with one meaning for both. */
 #include "net/stream.h"
 
 #include <errno.h>
