@@ -344,7 +344,8 @@ static void note_arrival(struct http_upconn *u)
     struct http_exchange *x = u->x;
     x->read_ns = clock_mono_ns();
     x->arrived_by_kernel = u->stream.arrived_ns != 0;
-    x->arrived_ns = x->arrived_by_kernel ? u->stream.arrived_ns : x->read_ns;
+    /* Never before what came earlier: the two clocks, and a read that was not stamped, would have it so by some ns. */
+    x->arrived_ns = MAX(x->arrived_ns, x->arrived_by_kernel ? u->stream.arrived_ns : x->read_ns);
     if (!u->got_bytes)
         x->first_byte_ns = x->arrived_ns;
 }
@@ -559,7 +560,7 @@ void http_send(struct http_client *c, struct http_exchange *x)
     ENSURE(x->target_index < c->targets && !x->conn);
     x->started_ns = clock_mono_ns();
     x->connected_ns = x->sent_ns = x->head_ns = x->last_ns = 0;
-    x->resolved_ns = x->tcp_ns = x->send_began_ns = x->first_byte_ns = 0;
+    x->resolved_ns = x->tcp_ns = x->send_began_ns = x->first_byte_ns = x->arrived_ns = 0;
     struct http_upconn *u = c->idle[x->target_index];
     if (!u) {
         start_new(c, x);

@@ -107,10 +107,13 @@ bool answer_has_payload(const struct json_found *f)
            f->end - f->start > 2;
 }
 
+/* What a double holds exactly; more is no count, and two of them are to add up. */
+#define TOKENS_MAX (INT64_C(1) << 53)
+
 static void take_count(const struct json_found *f, int64_t *into)
 {
     int64_t value;
-    if (json_found_i64(f, &value) && value >= 0)
+    if (json_found_i64(f, &value) && value >= 0 && value <= TOKENS_MAX)
         *into = value;
 }
 
@@ -205,10 +208,10 @@ static inline void note_token(struct answer *a, enum event_kind kind, uint64_t a
     if (s->chunks++ == 0)
         s->first_token_ns = arrived_ns;
     else
-        note_gap(a, s, arrived_ns - s->last_token_ns);
+        note_gap(a, s, arrived_ns > s->last_token_ns ? arrived_ns - s->last_token_ns : 0);
     if (kind != EVENT_REASONING && !s->first_content_ns)
         s->first_content_ns = arrived_ns;
-    s->last_token_ns = arrived_ns;
+    s->last_token_ns = MAX(s->last_token_ns, arrived_ns);
 }
 
 /* Which token the event brings, noted; EVENT_OTHER: none. */

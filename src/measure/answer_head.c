@@ -6,7 +6,9 @@
 
 #include "http/h1.h"
 
-/* "12.345" ms as us; -1: it is no such number. What follows a third decimal is cut. */
+#define SPAN_US_MAX INT64_C(1000000000000) /* eleven days: what is more is no time of a request */
+
+/* "12.345" ms as us; -1: it is no such number, or beyond SPAN_US_MAX. What follows a third decimal is cut. */
 static int64_t ms_as_us(struct str text)
 {
     int64_t us = 0;
@@ -28,7 +30,7 @@ static int64_t ms_as_us(struct str text)
     }
     for (int i = MAX(decimals, 0); i < 3; i++)
         us *= 10;
-    return us;
+    return us <= SPAN_US_MAX ? us : -1;
 }
 
 /* "queue;dur=0.012, upstream;dur=50.1;desc=x": W3C Server-Timing. */

@@ -90,7 +90,7 @@ uint64_t results_failures(const struct results_group *g)
 
 static uint64_t longest_gap(const struct sample *s)
 {
-    uint64_t longest = 0;
+    uint64_t longest = s->longest_gap_ns; /* of those, too, that were not kept */
     for (uint32_t i = 0; i < s->gap_count; i++)
         longest = MAX(longest, s->gaps_ns[i]);
     return longest;
@@ -137,7 +137,7 @@ static void put_tokens(struct measured_values *v, const struct sample *s)
     put_span(v, MEASURED_E2E, s->sent_first_ns, s->last_token_ns);
     if (tpot > 0) {
         put(v, MEASURED_TPOT, (uint64_t)(tpot + 0.5));
-        put(v, MEASURED_SPEED, (uint64_t)(1e3 * NS_PER_S / tpot + 0.5));
+        put(v, MEASURED_SPEED, (uint64_t)MIN(1e3 * NS_PER_S / tpot + 0.5, 1e18));
     }
     if (s->completion_tokens > 0 && s->sent_first_ns && s->last_token_ns > s->sent_first_ns)
         put(v, MEASURED_NORMALIZED,
@@ -167,7 +167,7 @@ static void put_all(struct measured_values *v, const struct sample *s)
     if (s->first_token_ns)
         put_tokens(v, s);
     if (s->cost_usd >= 0)
-        put(v, MEASURED_COST, (uint64_t)(s->cost_usd * 1e12 + 0.5));
+        put(v, MEASURED_COST, (uint64_t)MIN(s->cost_usd * 1e12 + 0.5, 1e18));
 }
 
 /* ---- what is counted ---- */
@@ -194,7 +194,7 @@ static COLD uint64_t gaps_beyond_median(const struct sample *s, uint64_t bound)
 static uint64_t count_stalls(const struct sample *s, uint64_t longest_ns)
 {
     const uint64_t bound = 200 * NS_PER_MS;
-    return longest_ns <= bound ? 0 : gaps_beyond_median(s, bound);
+    return longest_ns <= bound || !s->gap_count ? 0 : gaps_beyond_median(s, bound);
 }
 
 static bool within(uint64_t bound_ns, uint64_t from_ns, uint64_t to_ns)

@@ -379,6 +379,9 @@ static void what_the_gateway_says(void **state)
         {HEAD_WITH("server-timing: queue;dur=x, upstream;dur=, overhead;dur=-1\r\n"), -1, -1, -1,
          -1, ""},
         {HEAD_WITH("server-timing: queue;dur=99999999999999999999\r\n"), -1, -1, -1, -1, ""},
+        {HEAD_WITH("server-timing: queue;dur=1000000000, upstream;dur=1000000000.001, "
+                   "overhead;dur=9223372036854\r\n"),
+         1000000000000, -1, -1, -1, ""},
         {HEAD_WITH(
              "x-litellm-response-duration-ms: 120.5\r\nx-litellm-overhead-duration-ms: 2.25\r\n"),
          -1, 118250, 2250, -1, ""},
@@ -510,6 +513,42 @@ static void the_longest_gap_is_of_all(void **state)
     mem_free(gaps);
 }
 
+/* A set clock, or a read without the kernel's stamp, may have a token come before the one in front of it. */
+static void time_does_not_run_backwards(void **state)
+{
+    static const uint64_t arrivals[] = {1000, 990, 1005};
+    static const uint64_t expected[] = {0, 5};
+    struct sample s = {.stream = true};
+    struct answer a;
+    struct h1_head h;
+    static uint64_t gaps[GAPS_KEPT];
+    (void)state;
+    assert_int_equal(h1_parse_response(HEAD_STREAM, strlen(HEAD_STREAM), false, &h, NULL),
+                     ERR_NONE);
+    answer_init(&a, NULL, gaps);
+    answer_begin(&a, &s);
+    answer_head(&a, &h, 1);
+    for (size_t i = 0; i < COUNT(arrivals); i++)
+        answer_body(&a, STR(WORD("a")), arrivals[i]);
+    assert_int_equal(s.gap_count, 2);
+    assert_memory_equal(gaps, expected, sizeof expected);
+    assert_int_equal(s.longest_gap_ns, 5);
+    assert_int_equal(s.last_token_ns, 1005);
+    answer_fini(&a);
+}
+
+/* Of which two could not be added. */
+static void impossible_counts_are_not_taken(void **state)
+{
+    (void)state;
+    struct outcome_seen o =
+        read_stream(WORD("a") FINISH "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":"
+                                     "9223372036854775807,\"completion_tokens\":"
+                                     "9007199254740992}}\n\n" DONE);
+    assert_int_equal(o.sample.prompt_tokens, -1);
+    assert_int_equal(o.sample.completion_tokens, INT64_C(9007199254740992));
+}
+
 static void tokens_are_counted_for_want_of_usage(void **state)
 {
     (void)state;
@@ -543,6 +582,8 @@ int main(void)
         cmocka_unit_test(what_comes_is_what_was_asked_for),
         cmocka_unit_test(embeddings),
         cmocka_unit_test(the_longest_gap_is_of_all),
+        cmocka_unit_test(time_does_not_run_backwards),
+        cmocka_unit_test(impossible_counts_are_not_taken),
         cmocka_unit_test(tokens_are_counted_for_want_of_usage),
         cmocka_unit_test(every_flaw_and_kind_has_words),
     };
