@@ -64,6 +64,7 @@ static int run_plan(const struct load_plan *p)
     struct load_result r;
     struct load_log *log = NULL;
     unsigned threads = p->scenario.threads > 0 ? (unsigned)p->scenario.threads : 1;
+    load_hold_signals(); /* before the threads, which inherit it */
     if (given.log) {
         log = load_log_open(given.log, threads, p->models, p->api, &e);
         if (!log)
@@ -102,7 +103,6 @@ static int run(int argc, char **argv)
                                         .json = strcmp(load_formats[given.format], "json") == 0,
                                         .color = (enum color_mode)given.color,
                                         .user_stamps = given.user_stamps});
-    load_hold_signals(); /* before the threads, which inherit it */
     if (load_plan_make(&p, &given, argc ? argv[0] : NULL, &status))
         status = run_plan(&p);
     load_plan_fini(&p);

@@ -216,8 +216,8 @@ static void add_account(struct merge *m, const struct file *f)
     a->lag_p99_ns = fmax(a->lag_p99_ns, number_of(n, "receive_lag_p99_ms") * 1e6);
     a->late_p50_ns = fmax(a->late_p50_ns, number_of(n, "send_lateness_p50_ms") * 1e6);
     a->late_p99_ns = fmax(a->late_p99_ns, number_of(n, "send_lateness_p99_ms") * 1e6);
-    a->ticker_stall_max_ns =
-        (uint64_t)fmax((double)a->ticker_stall_max_ns, number_of(n, "longest_stall_ms") * 1e6);
+    a->ticker_stall_max_ns = (uint64_t)fmin(
+        fmax((double)a->ticker_stall_max_ns, number_of(n, "longest_stall_ms") * 1e6), 1e18);
 }
 
 /* A check a run, as far as there is room; those that failed go first. */

@@ -31,9 +31,11 @@ static void write_head(const struct load_result *r, enum table_format format, co
     sentences_init(&s, r->merged ? "Load test, merged" : "Load test");
     if (r->name.n)
         sentences_add(&s, "%.*s.", STR_ARG(r->name));
-    sentences_add(&s, "%.*s, from %.*s on, for %.*s.", STR_ARG(r->url),
-                  STR_ARG(when_text_zoned(r->account.started_real_us, from, sizeof from)),
-                  STR_ARG(when_span_text((int64_t)(load_seconds(r) * 1e6), span, sizeof span)));
+    sentences_add(
+        &s, "%.*s, from %.*s on, for %.*s.", STR_ARG(r->url),
+        STR_ARG(when_text_zoned(r->account.started_real_us, from, sizeof from)),
+        STR_ARG(when_span_text((int64_t)(isnan(load_seconds(r)) ? 0 : load_seconds(r) * 1e6), span,
+                               sizeof span)));
     if (r->replay_file.n)
         sentences_add(&s, "A replay of %.*s (%s requests) at %g times its speed.",
                       STR_ARG(r->replay_file), num_count((double)r->replay_requests).text,
@@ -231,17 +233,6 @@ void load_write_csv(const struct load_result *r, FILE *out)
 
 /* ---- how it ends ---- */
 
-/* Nobody was reached at all? */
-static bool was_unreachable(const struct results_group *g)
-{
-    uint64_t reached = 0;
-    for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (!outcome_is_unreached((enum outcome)o) && o != OUTCOME_CANCELLED &&
-            o != OUTCOME_DROPPED)
-            reached += g->outcomes[o];
-    return reached == 0 && results_failures(g) > 0;
-}
-
 static int say(const struct load_result *r, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 static int say(const struct load_result *r, int status, const char *fmt, ...)
 {
@@ -266,7 +257,7 @@ int load_verdict(const struct load_result *r)
         status = say(r, EXIT_PROBLEM, "ended early by the threshold %s", r->aborted_by->text);
     if (r->validity.client_limited)
         status = say(r, EXIT_PROBLEM, "%s", r->validity.summary);
-    if (was_unreachable(g))
+    if (outcomes_are_unreached(g->outcomes))
         return say(r, EXIT_UNREACHABLE, "no request reached the server: %.300s; is it running?",
                    words);
     if (g->outcomes[OUTCOME_OK] == 0 && !r->cut_short)

@@ -168,17 +168,28 @@ static void collect_second(struct course *c, struct load_window *sum)
     }
 }
 
+/* Of the measured stages alone, as the results are: a warm-up's seconds and requests would be in every rate. */
+static struct limits_input measured_so_far(const struct course *c,
+                                           const struct engine_progress *now)
+{
+    const struct results_group *g = &c->so_far->total;
+    uint64_t sent = g->requests + now->in_flight, dropped = g->outcomes[OUTCOME_DROPPED];
+    uint64_t now_ns = clock_mono_ns();
+    return (struct limits_input){
+        .results = c->so_far,
+        .offered = sent + dropped,
+        .sent = sent,
+        .dropped = dropped,
+        .seconds = g->first_ns && now_ns > g->first_ns ? (double)(now_ns - g->first_ns) / 1e9 : 0};
+}
+
 static void look_at_limits(struct course *c, struct engine *engine,
                            const struct engine_progress *now)
 {
-    struct limits_input in = {.results = c->so_far,
-                              .offered = now->sent + now->dropped,
-                              .sent = now->sent,
-                              .dropped = now->dropped,
-                              .seconds = (double)now->elapsed_ns / 1e9};
     char value[64];
     if (!c->so_far || c->aborted_by)
         return;
+    struct limits_input in = measured_so_far(c, now);
     c->aborted_by = limits_asked_abort(&c->limits, &in, now->elapsed_ns);
     if (!c->aborted_by)
         return;

@@ -1,6 +1,7 @@
 /* measure_options.c -- what the shared options of the measuring commands mean, and what is said where they cannot be meant. */
 #include "cli/measure_options.h"
 
+#include <signal.h>
 #include <unistd.h>
 
 #include "cli/term.h"
@@ -48,6 +49,7 @@ struct measure_target *measure_options_target(const char *command, const struct 
                                               int *status)
 {
     struct err e = {0};
+    signal(SIGPIPE, SIG_IGN); /* TLS writes without asking the kernel to leave it out */
     struct measure_target *t =
         measure_target_new(&(struct measure_target_options){.url = o->url,
                                                             .key = measure_options_key(o, NULL),

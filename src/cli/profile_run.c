@@ -388,22 +388,12 @@ int profile_usage(const char *command, const char *fmt, ...)
     return measure_options_fail(command, &e, EXIT_USAGE);
 }
 
-/* Nobody was reached at all? */
-static bool was_unreachable(const struct results_group *g)
-{
-    uint64_t reached = 0;
-    for (int o = 0; o < OUTCOME_COUNT; o++)
-        if (!outcome_is_unreached((enum outcome)o) && o != OUTCOME_CANCELLED)
-            reached += g->outcomes[o];
-    return reached == 0 && results_failures(g) > 0;
-}
-
 int profile_status(const char *command, const struct profile_run *r)
 {
     const struct results *x = r->results;
     const char *words = x->failure_count ? x->failures[0].error : "";
     struct err e = {0};
-    if (was_unreachable(&x->total)) {
+    if (outcomes_are_unreached(x->total.outcomes)) {
         err_set(&e, "no request reached the server: %.300s; is it running?", words);
         return measure_options_fail(command, &e, EXIT_UNREACHABLE);
     }

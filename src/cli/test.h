@@ -19,8 +19,9 @@
 #include "measure/answer.h"
 #include "net/resolve.h"
 
-#define TEST_BODY_BYTES_MAX (4u << 20) /* of an answer that is kept */
-#define TEST_EVENTS_MAX     100000u
+#define TEST_BODY_BYTES_MAX  (4u << 20) /* of an answer that is kept */
+#define TEST_EVENTS_MAX      100000u
+#define TEST_EVENT_BYTES_MAX (64u << 20) /* of all events of an answer */
 
 struct test_event {
     enum event_kind kind;
@@ -55,7 +56,8 @@ struct test_result {
     struct str body; /* of an answer that is no stream */
     bool body_cut;
     struct test_event *events;
-    size_t event_count, event_room;
+    size_t event_count, event_room, event_bytes;
+    bool events_cut;
     uint32_t flaws;
     bool stream; /* a stream came */
     struct test_link link;

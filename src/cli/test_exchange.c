@@ -112,7 +112,7 @@ static void put_events(const struct viewer *v)
                                        STR_ARG(e->data));
         put_line(v, e->at_ns, "<", line);
     }
-    if (r->event_count == TEST_EVENTS_MAX)
+    if (r->events_cut)
         put_line(v, 0, "*", STR("more events came than are kept"));
 }
 

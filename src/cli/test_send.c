@@ -46,7 +46,8 @@ struct sending {
 void tester_init(struct tester *t, const struct measure_target *target, int64_t timeout_ms,
                  bool fresh)
 {
-    struct http_client_limits limits = {.connect_timeout_ms = timeout_ms,
+    struct http_client_limits limits = {.connect_timeout_ms =
+                                            measure_connect_timeout_ms(timeout_ms),
                                         .idle_timeout_ms = 60000,
                                         .max_head_bytes = H1_HEAD_BYTES_MAX,
                                         .max_idle_per_target = fresh ? 0 : 1,
@@ -117,8 +118,11 @@ static void note_lag(struct sending *g)
 static void keep_event(struct answer *a, enum event_kind kind, struct str data, uint64_t arrived_ns)
 {
     struct test_result *r = a->user;
-    if (r->event_count == TEST_EVENTS_MAX)
+    r->events_cut |=
+        r->event_count == TEST_EVENTS_MAX || data.n > TEST_EVENT_BYTES_MAX - r->event_bytes;
+    if (r->events_cut)
         return;
+    r->event_bytes += data.n;
     if (r->event_count == r->event_room) {
         size_t room = MAX(2 * r->event_room, (size_t)64);
         struct test_event *list = arena_alloc(r->arena, room * sizeof *list);

@@ -286,7 +286,8 @@ static uint64_t thread_cpu_ns(void)
 static void driver_init(struct driver *d, struct compare_run *r)
 {
     const struct compare_run_options *o = r->options;
-    struct http_client_limits limits = {.connect_timeout_ms = o->timeout_ms,
+    struct http_client_limits limits = {.connect_timeout_ms =
+                                            measure_connect_timeout_ms(o->timeout_ms),
                                         .idle_timeout_ms = IDLE_S * 1000,
                                         .max_head_bytes = H1_HEAD_BYTES_MAX,
                                         .max_idle_per_target = 1,

@@ -1,3 +1,4 @@
+/* engine.c -- the engine as a whole: checked, started on its threads, asked, stopped, and what it says of itself. */
 #include "measure/engine_internal.h"
 
 #include <errno.h>
@@ -5,11 +6,10 @@
 
 #include "net/sock.h"
 
-#define START_DELAY_NS     (2 * NS_PER_MS) /* from "all are ready" to the first stage */
-#define CONNECTIONS_MAX    20000u          /* a host has some 28,000 ports towards one other */
-#define FILES_KEPT_FREE    128u
-#define CONNECT_TIMEOUT_MS (60 * 1000) /* the client needs one */
-#define HEADERS_OF_FRESH   "connection: close\r\n"
+#define START_DELAY_NS   (2 * NS_PER_MS) /* from "all are ready" to the first stage */
+#define CONNECTIONS_MAX  20000u          /* a host has some 28,000 ports towards one other */
+#define FILES_KEPT_FREE  128u
+#define HEADERS_OF_FRESH "connection: close\r\n"
 
 /* ---- starting ---- */
 
@@ -67,9 +67,9 @@ static struct engine *new_engine(const struct engine_options *o)
     struct engine *e = mem_alloc(sizeof *e);
     e->o = *o;
     e->thread_count = o->threads ? o->threads : 1;
-    e->o.connect_timeout_ms = o->connect_timeout_ms > 0 ? o->connect_timeout_ms
-                              : o->total_timeout_ms > 0 ? o->total_timeout_ms
-                                                        : CONNECT_TIMEOUT_MS;
+    e->o.connect_timeout_ms = o->connect_timeout_ms > 0
+                                  ? o->connect_timeout_ms
+                                  : measure_connect_timeout_ms(o->total_timeout_ms);
     arena_init(&e->arena, NULL, 0);
     pthread_mutex_init(&e->lock, NULL);
     pthread_cond_init(&e->changed, NULL);

@@ -71,3 +71,15 @@ bool outcome_is_unreached(enum outcome o)
     default: return false;
     }
 }
+
+bool outcomes_are_unreached(const uint64_t counts[OUTCOME_COUNT])
+{
+    uint64_t reached = 0, unreached = 0;
+    for (int o = 0; o < OUTCOME_COUNT; o++) {
+        if (outcome_is_unreached((enum outcome)o))
+            unreached += counts[o];
+        else if (o != OUTCOME_CANCELLED && o != OUTCOME_DROPPED) /* these tell nothing */
+            reached += counts[o];
+    }
+    return unreached > 0 && reached == 0;
+}

@@ -11,3 +11,5 @@ enum outcome sample_failure(const struct sample *s, const struct http_exchange *
                             enum error_code code, const char *detail, uint64_t now_ns);
 /* Nobody was there to ask: neither answer nor time-out of one. */
 bool outcome_is_unreached(enum outcome o);
+/* By counts of each outcome: some reached nobody, and of all that were sent and not ended by us none did. */
+bool outcomes_are_unreached(const uint64_t counts[OUTCOME_COUNT]);

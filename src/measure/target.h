@@ -37,6 +37,12 @@ void measure_target_free(struct measure_target *t);
 struct str measure_target_head(const struct measure_target *t, struct arena *a, struct str method,
                                struct str path);
 
+/* How long connecting may take where only the whole request has a bound, or none (0): the client needs one, and 0 would be "at once". */
+static inline int64_t measure_connect_timeout_ms(int64_t total_timeout_ms)
+{
+    return total_timeout_ms > 0 ? total_timeout_ms : 60 * 1000;
+}
+
 /* One request and its whole answer, for health checks and lists of models; runs a loop of its own until done. */
 struct measure_reply {
     int status;                    /* 0: none; `e` says why */

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import xml.etree.ElementTree as xml
 
@@ -239,6 +240,27 @@ def test_a_threshold_ends_the_run(load, faulty):
     assert "the threshold errors < 10% abort after 500ms ends the run" in done.stderr
     assert done.json["account"]["duration_s"] < 30 and done.json["thresholds"][0]["ended_the_run"]
     assert done.json["failures"][0]["outcome"] == "http_5xx" and "Ended early" in done.stdout
+
+
+def test_a_warm_up_is_not_in_what_ends_the_run(load):
+    """Its seconds are no seconds of the measured stages: a rate that is kept would look like a third of itself."""
+    done = load("--rate", 60, "--warmup", "2s", "-d", "2s", "--threshold", "requests rate > 40 abort", status=0)
+    assert "ends the run" not in done.stderr and done.json["thresholds"][0]["verdict"] == "held"
+
+
+def test_who_is_only_slow_was_reached(load):
+    with Mock("--delay-ms", "60000") as slow:
+        done = load("--rate", 20, "--connections", 1, "-d", "1s", "--grace", "100ms", url=slow.base, status=1)
+    assert done.json["summary"]["outcomes"]["cancelled"] == 1 and done.json["summary"]["outcomes"]["dropped"] > 1
+    assert "no request reached the server" not in done.stderr and "no request was answered well" in done.stderr
+
+
+def test_ctrl_c_ends_the_wait_for_the_list_of_models(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        p = Process(tmp_path, ["load", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "-d", "1s"]).launch()
+        silent.accept()  # it has asked
+        p.signal(signal.SIGINT)
+        assert p.wait() in (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 def test_nobody_there_is_unreachable(load):

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "measure/failure.h"
 #include "measure/results.h"
 
 #define MS NS_PER_MS
@@ -502,6 +503,55 @@ static void objectives_are_read(void **state)
     assert_int_equal(o.response_ns, 1); /* as it was */
 }
 
+/* Answers longer than GAPS_KEPT: their longest gap may not be among those kept. */
+static void the_longest_gap_may_not_be_kept(void **state)
+{
+    const struct objectives slo = {.itl_ns = 50 * MS};
+    struct results *r = results_new(1, 1, &slo, origin);
+    struct sample s = stream(0);
+    (void)state;
+    s.longest_gap_ns = 80 * MS;
+    results_take(r, &s);
+    s.longest_gap_ns = 300 * MS;
+    s.gaps_ns = NULL;
+    s.gap_count = 0;
+    results_take(r, &s);
+    results_seal(r);
+    assert_int_equal(r->total.good, 0);
+    assert_true(spread_max(&r->total.spreads[MEASURED_STALL]) == 80.0 * MS);
+    results_free(r);
+}
+
+/* What a server may say of itself must not leave a number's range. */
+static void absurd_claims_are_bounded(void **state)
+{
+    struct results *r = results_new(1, 1, NULL, origin);
+    struct sample s = stream(0);
+    (void)state;
+    s.cost_usd = 1e300;
+    s.completion_tokens = INT64_C(1) << 53;
+    s.last_token_ns = s.first_token_ns + 1;
+    results_take(r, &s);
+    results_seal(r);
+    assert_int_equal(spread_count(&r->total.spreads[MEASURED_COST]), 1);
+    assert_int_equal(spread_count(&r->total.spreads[MEASURED_SPEED]), 1);
+    results_free(r);
+}
+
+static void nobody_was_reached(void **state)
+{
+    uint64_t counts[OUTCOME_COUNT] = {0};
+    (void)state;
+    assert_false(outcomes_are_unreached(counts));
+    counts[OUTCOME_CANCELLED] = 1; /* a server that is only slow */
+    counts[OUTCOME_DROPPED] = 99;
+    assert_false(outcomes_are_unreached(counts));
+    counts[OUTCOME_CONNECT_REFUSED] = 3;
+    assert_true(outcomes_are_unreached(counts));
+    counts[OUTCOME_HEAD_TIMEOUT] = 1;
+    assert_false(outcomes_are_unreached(counts));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +569,9 @@ int main(void)
         cmocka_unit_test(long_runs_have_longer_slots),
         cmocka_unit_test(merged_is_as_if_one_had_taken_all),
         cmocka_unit_test(objectives_are_read),
+        cmocka_unit_test(the_longest_gap_may_not_be_kept),
+        cmocka_unit_test(absurd_claims_are_bounded),
+        cmocka_unit_test(nobody_was_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
