@@ -59,6 +59,7 @@ void tester_init(struct tester *t, const struct measure_target *target, int64_t 
     t->client = http_client_new(t->loop, t->resolver, &t->blocks, &limits, 1);
     t->gaps_ns = mem_alloc(GAPS_KEPT * sizeof *t->gaps_ns);
     answer_init(&t->answer, &t->blocks, t->gaps_ns);
+    t->answer.key = target->key;
 }
 
 void tester_fini(struct tester *t)

@@ -242,7 +242,7 @@ static enum event_kind take_token(struct answer *a, struct str data, uint64_t ar
 static enum event_kind take_error(struct answer *a, struct str detail)
 {
     if (!a->is_error)
-        answer_say(a->sample, "an error inside the stream", detail);
+        answer_say(a, "an error inside the stream", detail);
     a->is_error = true;
     return EVENT_ERROR;
 }
@@ -254,7 +254,7 @@ static enum event_kind take_json(struct answer *a, struct str data, uint64_t arr
     if (json_scan_feed(&a->json, data.p, data.n) == JSON_BAD ||
         json_scan_finish(&a->json) != JSON_DONE) {
         if (!(a->flaws & FLAW_BAD_EVENT) && !a->is_error)
-            answer_say(a->sample, "an event that is not JSON", data);
+            answer_say(a, "an event that is not JSON", data);
         a->flaws |= FLAW_BAD_EVENT;
         return EVENT_BAD;
     }

@@ -53,6 +53,8 @@ struct answer {
     struct json_found *found;
     uint64_t *gaps_ns; /* GAPS_KEPT of the owner's, or NULL */
     uint32_t flaws;
+    struct str
+        key; /* the caller's: what was sent as the key, shown nowhere. Stays over answer_begin */
     bool embeds;      /* the caller's: the call is /embeddings. Stays over answer_begin */
     bool no_patterns; /* the caller's, for tests: every event is scanned. Stays over answer_begin */
     bool asked_stream;                /* sample->stream at answer_begin */

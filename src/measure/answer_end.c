@@ -48,13 +48,13 @@ static enum outcome end_status(struct answer *a, bool is_json)
     struct str excerpt = {a->excerpt, a->excerpt_bytes};
     snprintf(what, sizeof what, "status %d", a->sample->http_status);
     bool said = is_json && answer_error_said(a, excerpt, message, sizeof message) && message[0];
-    answer_say(a->sample, what, said ? str_from(message) : excerpt);
+    answer_say(a, what, said ? str_from(message) : excerpt);
     return of_status(a->sample->http_status);
 }
 
 static enum outcome fails(struct answer *a, enum outcome outcome, const char *sentence)
 {
-    answer_say(a->sample, sentence, STR_NONE);
+    answer_say(a, sentence, STR_NONE);
     return outcome;
 }
 
@@ -69,13 +69,13 @@ static enum outcome end_whole(struct answer *a)
     if (a->sample->http_status < 200 || a->sample->http_status > 299)
         return end_status(a, is_json);
     if (!is_json) {
-        answer_say(a->sample, "the answer is not JSON", excerpt);
+        answer_say(a, "the answer is not JSON", excerpt);
         return OUTCOME_INVALID;
     }
     answer_take_facts(a);
     if (answer_error_said(a, excerpt, message, sizeof message)) {
         a->is_error = true;
-        answer_say(a->sample, "an error under a status of success", str_from(message));
+        answer_say(a, "an error under a status of success", str_from(message));
         return OUTCOME_STREAM_ERROR;
     }
     if (a->asked_stream)
@@ -99,7 +99,7 @@ static enum outcome end_stream(struct answer *a)
         return OUTCOME_STREAM_ERROR; /* said when it came */
     if (a->flaws & FLAW_BAD_EVENT) {
         if (!a->sample->error[0])
-            answer_say(a->sample, "an event that is longer than 1 MiB", STR_NONE);
+            answer_say(a, "an event that is longer than 1 MiB", STR_NONE);
         return OUTCOME_INVALID;
     }
     if (!a->asked_stream)

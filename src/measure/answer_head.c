@@ -140,10 +140,33 @@ void answer_head(struct answer *a, const struct h1_head *h, uint64_t arrived_ns)
 
 /* ---- sentences ---- */
 
-void answer_say(struct sample *s, const char *what, struct str detail)
+#define KEY_BYTES_MIN 4 /* a shorter key is in every other word */
+
+/* `text` with the key in it as "***"; at its end, where it may have been cut, a beginning of the key as well. Never longer than `text`. */
+static size_t without_key(struct str text, struct str key, char *out, size_t room)
 {
+    size_t n = 0;
+    bool masks = key.n >= KEY_BYTES_MIN;
+    while (text.n && n + 3 < room) {
+        size_t same = MIN(text.n, key.n);
+        if (masks && same >= KEY_BYTES_MIN && memcmp(text.p, key.p, same) == 0) {
+            memcpy(out + n, "***", 3);
+            n += 3;
+            text = str_skip(text, same);
+        } else {
+            out[n++] = *text.p;
+            text = str_skip(text, 1);
+        }
+    }
+    return n;
+}
+
+void answer_say(struct answer *a, const char *what, struct str detail)
+{
+    struct sample *s = a->sample;
     char text[SAMPLE_ERROR_BYTES];
-    size_t n = redact_secrets(detail, text, sizeof text);
+    size_t n = without_key(detail, a->key, text, sizeof text);
+    n = redact_secrets((struct str){text, n}, text, sizeof text);
     for (size_t i = 0; i < n; i++)
         if ((unsigned char)text[i] < ' ' || text[i] == 0x7F)
             text[i] = ' ';

@@ -33,7 +33,7 @@ bool answer_has_payload(
     const struct json_found *f); /* a string, array or object that is not empty */
 /* Is an error said? Then its message (decoded) in `out`; `scanned` holds what was scanned, from its first byte on, as far as it is at hand. */
 bool answer_error_said(const struct answer *a, struct str scanned, char *out, size_t room);
-/* Writes a sentence into the sample's error: `what`, a colon, `detail` without secrets and control bytes. */
-void answer_say(struct sample *s, const char *what, struct str detail);
+/* Writes a sentence into the sample's error: `what`, a colon, `detail` without the key, other secrets and control bytes. */
+void answer_say(struct answer *a, const char *what, struct str detail);
 /* Begins to scan a whole answer. */
 void answer_scan_whole(struct answer *a);

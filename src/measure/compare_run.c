@@ -324,6 +324,7 @@ static void lanes_init(struct driver *d)
             struct slot *s = &l->slots[m];
             *s = (struct slot){.lane = l, .model = m};
             answer_init(&s->answer, &d->blocks, NULL);
+            s->answer.key = o->target->key;
             s->answer.embeds = str_ends(prompts_path(o->prompts), STR("/embeddings"));
             s->x = (struct http_exchange){.target = &o->target->http,
                                           .target_index = (uint32_t)(i * o->model_count + m),

@@ -57,6 +57,7 @@ static struct slot *new_slot(struct engine_thread *t)
         .gaps_ns = prompts_stream(o->prompts) ? gaps_of(t, t->slot_count) : NULL,
     };
     answer_init(&s->answer, &t->blocks, s->gaps_ns);
+    s->answer.key = o->target->key;
     s->answer.embeds = str_ends(prompts_path(o->prompts), STR("/embeddings"));
     if ((t->slot_count & (t->slot_count - 1)) == 0)
         t->slots = mem_realloc(t->slots, MAX(t->slot_count * 2, 1u) * sizeof *t->slots);

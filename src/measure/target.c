@@ -201,6 +201,8 @@ struct measure_target *measure_target_new(const struct measure_target_options *o
 {
     struct measure_target *t = mem_alloc(sizeof *t);
     arena_init(&t->arena, NULL, 0);
+    if (o->key)
+        t->key = arena_str(&t->arena, str_from(o->key));
     if (set_url(t, o->url, e) && set_connection(t, o, e) && set_headers(t, o, e))
         return t;
     measure_target_free(t);

@@ -18,6 +18,7 @@ struct measure_target {
     struct str root_path; /* the same without "/v1": for /health, /metrics */
     struct str
         head_lines; /* "authorization: Bearer ...\r\n" and the caller's own headers. Secret. */
+    struct str key; /* as it was given; STR_NONE: none. Secret: to be looked for in what is shown */
     struct arena arena;
 };
 

@@ -513,6 +513,35 @@ static void the_longest_gap_is_of_all(void **state)
     mem_free(gaps);
 }
 
+/* Providers repeat the key that they refuse. It need not look like one. */
+static void the_key_is_not_repeated(void **state)
+{
+    static const struct {
+        const char *body, *error;
+    } rows[] = {
+        {"{\"error\":{\"message\":\"Incorrect API key provided: hunter2-mine. No hunt.\"}}",
+         "status 401: Incorrect API key provided: ***. No hunt."},
+        {"refused hunter2-minehunter2-mine, said hunter2-mi",
+         "status 401: refused ******, said ***"},
+    };
+    static const char head[] = "HTTP/1.1 401 No\r\ncontent-type: application/json\r\n\r\n";
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct sample s = {0};
+        struct answer a;
+        struct h1_head h;
+        assert_int_equal(h1_parse_response(head, strlen(head), false, &h, NULL), ERR_NONE);
+        answer_init(&a, NULL, NULL);
+        a.key = STR("hunter2-mine");
+        answer_begin(&a, &s);
+        answer_head(&a, &h, 1);
+        answer_body(&a, str_from(rows[i].body), 2);
+        answer_end(&a);
+        assert_string_equal(s.error, rows[i].error);
+        answer_fini(&a);
+    }
+}
+
 /* A set clock, or a read without the kernel's stamp, may have a token come before the one in front of it. */
 static void time_does_not_run_backwards(void **state)
 {
@@ -582,6 +611,7 @@ int main(void)
         cmocka_unit_test(what_comes_is_what_was_asked_for),
         cmocka_unit_test(embeddings),
         cmocka_unit_test(the_longest_gap_is_of_all),
+        cmocka_unit_test(the_key_is_not_repeated),
         cmocka_unit_test(time_does_not_run_backwards),
         cmocka_unit_test(impossible_counts_are_not_taken),
         cmocka_unit_test(tokens_are_counted_for_want_of_usage),

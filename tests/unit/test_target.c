@@ -225,6 +225,14 @@ static void models_of_a_gateway(void **state)
     }
 }
 
+/* 0 is "no bound", and the client would take it for "at once". */
+static void connecting_has_time(void **state)
+{
+    (void)state;
+    assert_true(measure_connect_timeout_ms(0) > 1000);
+    assert_int_equal(measure_connect_timeout_ms(250), 250);
+}
+
 static void nobody_is_there(void **state)
 {
     struct measure_reply reply;
@@ -249,6 +257,7 @@ int main(void)
         cmocka_unit_test(one_request_and_its_answer),
         cmocka_unit_test(models_of_a_gateway),
         cmocka_unit_test(nobody_is_there),
+        cmocka_unit_test(connecting_has_time),
     };
     signal(SIGPIPE, SIG_IGN);
     return cmocka_run_group_tests(tests, NULL, NULL);
