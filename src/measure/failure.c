@@ -37,6 +37,8 @@ static enum outcome of_timeout(const struct sample *s, const struct http_exchang
                                uint64_t now_ns)
 {
     uint64_t total_ns = (uint64_t)MAX(x->total_timeout_ms, 0) * NS_PER_MS;
+    if (!x->reused && !x->connected_ns) /* whichever of the bounds it was */
+        return OUTCOME_CONNECT_TIMEOUT;
     if (total_ns && now_ns >= x->started_ns + total_ns)
         return OUTCOME_TOTAL_TIMEOUT;
     if (!s->head_ns)

@@ -538,6 +538,27 @@ static void absurd_claims_are_bounded(void **state)
     results_free(r);
 }
 
+static void time_outs_are_told_apart(void **state)
+{
+    struct http_exchange x = {.total_timeout_ms = 100, .started_ns = 1};
+    struct sample s = {.stream = true};
+    uint64_t late_ns = 1 + 100 * MS;
+    (void)state;
+    assert_int_equal(sample_failure(&s, &x, ERR_UPSTREAM_TIMEOUT, "", late_ns),
+                     OUTCOME_CONNECT_TIMEOUT);
+    x.connected_ns = 2;
+    assert_int_equal(sample_failure(&s, &x, ERR_UPSTREAM_TIMEOUT, "", late_ns),
+                     OUTCOME_TOTAL_TIMEOUT);
+    assert_int_equal(sample_failure(&s, &x, ERR_UPSTREAM_TIMEOUT, "", 50 * MS),
+                     OUTCOME_HEAD_TIMEOUT);
+    s.head_ns = 3;
+    assert_int_equal(sample_failure(&s, &x, ERR_UPSTREAM_TIMEOUT, "", 50 * MS),
+                     OUTCOME_FIRST_TOKEN_TIMEOUT);
+    s.first_token_ns = 4;
+    assert_int_equal(sample_failure(&s, &x, ERR_UPSTREAM_TIMEOUT, "", 50 * MS),
+                     OUTCOME_IDLE_TIMEOUT);
+}
+
 static void nobody_was_reached(void **state)
 {
     uint64_t counts[OUTCOME_COUNT] = {0};
@@ -571,6 +592,7 @@ int main(void)
         cmocka_unit_test(objectives_are_read),
         cmocka_unit_test(the_longest_gap_may_not_be_kept),
         cmocka_unit_test(absurd_claims_are_bounded),
+        cmocka_unit_test(time_outs_are_told_apart),
         cmocka_unit_test(nobody_was_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
