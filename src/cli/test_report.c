@@ -140,8 +140,8 @@ static void put_bar(const struct term *term, const struct test_phase *p, int64_t
                     int columns, char *out, size_t out_bytes)
 {
     double whole = total_ns > 0 ? (double)total_ns : 1;
-    int blanks = (int)((double)p->begins_ns / whole * columns);
-    blanks = MIN(blanks, columns - 1);
+    /* Before it is an int: a server may claim to have taken a million times as long. */
+    int blanks = (int)MIN((double)p->begins_ns / whole * columns, (double)(columns - 1));
     memset(out, ' ', (size_t)blanks);
     graph_bar(term->utf8, columns - blanks,
               (double)p->took_ns / whole * columns / (columns - blanks), out + blanks,

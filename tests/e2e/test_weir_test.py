@@ -1,10 +1,13 @@
 """`weir test` (the seed's test-request): parts that add up, what failed and why, every model asked, no secret shown, exit statuses."""
 import json
 import os
+import pty
 import re
 import shutil
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -89,6 +92,36 @@ def test_the_report_for_people(through):
     wait, *parts = map(float, said.groups())
     assert sum(parts) == pytest.approx(wait, abs=0.003)
     assert "Between chunks" in text and "a new connection" in text and "round trip" in text and "What is odd" not in text
+
+
+def test_a_server_may_claim_what_it_likes():
+    """Bars are drawn on a terminal only: of a phase that is said to begin long after the end there is none."""
+    body = b'{"choices":[{"message":{"content":"hi"},"finish_reason":"stop"}]}'
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nserver-timing: queue;dur=900000000, upstream;dur=900000000\r\n"
+
+    def answer():
+        with server.accept()[0] as c:
+            seen = b""
+            while b'"messages"' not in seen:
+                seen += c.recv(65536)
+            c.sendall(head + b"content-length: %d\r\n\r\n" % len(body) + body)
+            c.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer, daemon=True).start()
+        terminal, side = pty.openpty()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        p = subprocess.Popen([str(WEIR), "test", "--no-health", "--no-stream", "--model", "x", "--url", url],
+                             stdout=side, stderr=side, stdin=subprocess.DEVNULL, env={**ENV, "COLUMNS": "140", "TERM": "xterm"})
+        os.close(side)
+        shown = b""
+        while b"Times by" not in shown:
+            try:
+                shown += os.read(terminal, 65536)
+            except OSError:
+                break
+        os.close(terminal)
+        assert p.wait(10) in (0, -signal.SIGHUP) and b"gateway before upstream" in shown
 
 
 def test_a_plain_server_is_told_apart(slow):
