@@ -116,8 +116,8 @@ static void find_holes(struct answer_like *l, const struct json_found *found)
     l->hole_count = 0;
     while (p < end && l->hole_count < LIKE_HOLES) {
         const char *from = p;
-        uint8_t see = asked_for(found, (size_t)(p - l->text));
         if (*p == '"') {
+            uint8_t see = asked_for(found, (size_t)(p - l->text));
             p = answer_string_end(++from, end);
             ENSURE(p && p < end);
             bool told = see != SEE_FINISH || p - from <= JSON_KEEP_BYTES;
@@ -127,7 +127,7 @@ static void find_holes(struct answer_like *l, const struct json_found *found)
         } else if (*p == '-' || is_digit(*p)) {
             p = number_end(p, end);
             if (p - from <= DIGITS_MAX && all_digits(from, p))
-                add_hole(l, from, p, true, see);
+                add_hole(l, from, p, true, asked_for(found, (size_t)(from - l->text)));
         } else {
             p++;
         }
