@@ -342,7 +342,7 @@ static void await_more(struct http_upconn *u)
 static void note_arrival(struct http_upconn *u)
 {
     struct http_exchange *x = u->x;
-    x->read_ns = clock_mono_ns();
+    x->read_ns = u->stream.read_ns ? u->stream.read_ns : clock_mono_ns();
     x->arrived_by_kernel = u->stream.arrived_ns != 0;
     /* Never before what came earlier: the two clocks, and a read that was not stamped, would have it so by some ns. */
     x->arrived_ns = MAX(x->arrived_ns, x->arrived_by_kernel ? u->stream.arrived_ns : x->read_ns);
@@ -419,11 +419,11 @@ static bool may_send(const struct http_upconn *u)
     return u->writable && !u->send_broken && u->piece < u->x->piece_count;
 }
 
-void client_send(struct http_upconn *u)
+/* `now_ns`: 0, or the time, if it was just looked at. */
+static void send_rest(struct http_upconn *u, uint64_t now_ns)
 {
     struct http_exchange *x = u->x;
-    uint64_t now_ns = 0;
-    while (u->piece < x->piece_count) {
+    for (bool known = now_ns != 0; u->piece < x->piece_count; known = false) {
         struct iovec pieces[PIECES_MAX];
         int count = MIN(x->piece_count - u->piece, PIECES_MAX);
         size_t put, total = 0;
@@ -434,7 +434,7 @@ void client_send(struct http_upconn *u)
             total += pieces[i].iov_len;
         /* Before the call: on a busy core the kernel runs the upstream first and returns to us when it has
          * answered. */
-        now_ns = clock_mono_ns();
+        now_ns = known ? now_ns : clock_mono_ns();
         x->send_began_ns = x->send_began_ns ? x->send_began_ns : now_ns;
         enum io io = total ? send_pieces(u, pieces, count, total, &put) : (put = 0, IO_OK);
         if (io == IO_AGAIN) {
@@ -464,6 +464,11 @@ void client_send(struct http_upconn *u)
     x->sent_ns = now_ns;
     if (!u->head_done)
         client_set_phase(u, x->sent_ns, x->answer_timeout_ms);
+}
+
+void client_send(struct http_upconn *u)
+{
+    send_rest(u, 0);
 }
 
 static void upconn_task(struct task *t)
@@ -582,7 +587,7 @@ void http_send(struct http_client *c, struct http_exchange *x)
         return;
     }
     u->in_call = true;
-    client_send(u);
+    send_rest(u, x->started_ns);
     u->in_call = false;
 }
 

@@ -5,14 +5,12 @@
  *
  * In a stream, an event with a token is the last one with another text, but for a few. So what stood around the text is kept (the pattern), and
  * an event that has the same bytes there and a valid JSON string between is that same event with another text: JSON's grammar has no context,
- * so scanning it would find what was found before, and it is not scanned. Any other event is. The clock is not read here: times are the
+ * so scanning it would find what was found before, and it is not scanned. Any other event is. Whole answers: answer_like.c. The clock is not read here: times are the
  * caller's. */
 #include "measure/answer_internal.h"
 
-#include <ctype.h>
 #include <pthread.h>
 
-#include "base/json_text.h"
 #include "http/h1.h"
 
 #define PATHS(part)                                                                                \
@@ -65,7 +63,9 @@ void answer_fini(struct answer *a)
 {
     sse_scan_fini(&a->sse);
     mem_free(a->found);
+    mem_free(a->like);
     a->found = NULL;
+    a->like = NULL;
 }
 
 void answer_begin(struct answer *a, struct sample *s)
@@ -77,6 +77,7 @@ void answer_begin(struct answer *a, struct sample *s)
     a->asked_stream = s->stream;
     a->stream = a->is_error = a->finished = a->done = a->has_content = false;
     a->flaws = 0;
+    a->whole = WHOLE_UNREAD;
     a->excerpt_bytes = 0;
     a->content_type[0] = '\0';
     s->prompt_tokens = s->completion_tokens = s->cached_tokens = s->reasoning_tokens = -1;
@@ -87,11 +88,6 @@ void answer_begin(struct answer *a, struct sample *s)
     s->longest_gap_ns = s->body_bytes = 0;
     s->gaps_ns = a->gaps_ns;
     s->finish_reason[0] = s->deployment[0] = s->error[0] = '\0';
-}
-
-void answer_scan_whole(struct answer *a)
-{
-    json_scan_init(&a->json, whole_want, a->found);
 }
 
 /* ---- what JSON says ---- */
@@ -142,31 +138,6 @@ void answer_take_facts(struct answer *a)
 
 /* ---- patterns ---- */
 
-/* Do these bytes stand in a JSON string as they are? As json.c's scanner has it: no control bytes, whole escapes, valid UTF-8. */
-static bool is_string_body(const char *p, const char *end)
-{
-    static const char escapes[] = "\"\\/bfnrtu";
-    for (;;) {
-        p = json_plain_end(p, end);
-        if (p == end)
-            return true;
-        if (*p == '\\') {
-            if (end - p < 2 || !p[1] || !strchr(escapes, p[1]))
-                return false;
-            size_t hex = p[1] == 'u' ? 4 : 0;
-            p += 2;
-            for (; hex; hex--, p++)
-                if (p == end || !isxdigit((unsigned char)*p))
-                    return false;
-            continue;
-        }
-        size_t n = (unsigned char)*p >= 0x80 ? utf8_char(p, end) : 0;
-        if (!n)
-            return false;
-        p += n;
-    }
-}
-
 static inline bool fits_pattern(const struct answer_pattern *t, struct str data)
 {
     size_t around = (size_t)t->head_bytes + t->tail_bytes;
@@ -174,7 +145,7 @@ static inline bool fits_pattern(const struct answer_pattern *t, struct str data)
         return false;
     const char *end = data.p + data.n - t->tail_bytes;
     return memcmp(end, t->text + t->head_bytes, t->tail_bytes) == 0 &&
-           is_string_body(data.p + t->head_bytes, end);
+           answer_string_end(data.p + t->head_bytes, end) == end;
 }
 
 /* The event at hand brought one token as a string, and nothing else that is looked for: the next one may be like it. */
@@ -322,20 +293,52 @@ static void take_stream(struct answer *a, struct str piece, uint64_t arrived_ns)
     }
 }
 
-void answer_body(struct answer *a, struct str piece, uint64_t arrived_ns)
+/* A good answer of one piece may be kept, for the next one to be compared with. Only of such is the scanner asked at once. */
+static void scan_whole(struct answer *a, struct str piece)
 {
-    a->sample->body_bytes += piece.n;
-    if (a->stream) {
-        take_stream(a, piece, arrived_ns);
-        return;
-    }
+    bool first = a->whole == WHOLE_UNREAD;
+    if (first)
+        json_scan_init(&a->json, whole_want, a->found);
+    a->whole = WHOLE_SCANNED;
+    bool done = json_scan_feed(&a->json, piece.p, piece.n) == JSON_DONE;
+    if (first && done && !a->no_patterns && answer_like_offer(a, piece))
+        a->whole = WHOLE_OFFERED;
+}
+
+static void take_whole(struct answer *a, struct str piece)
+{
     size_t n = MIN(piece.n, sizeof a->excerpt - a->excerpt_bytes);
     if (n) {
         memcpy(a->excerpt + a->excerpt_bytes, piece.p, n);
         a->excerpt_bytes += n;
     }
-    if (json_scan_feed(&a->json, piece.p, piece.n) == JSON_BAD)
-        return; /* it stays so: answer_end sees it */
+    switch ((enum answer_whole)a->whole) {
+    case WHOLE_UNREAD:
+        if (!a->no_patterns && !a->asked_stream && a->sample->http_status / 100 == 2 &&
+            answer_like_fits(a, piece)) {
+            a->whole = WHOLE_LIKE;
+            return;
+        }
+        break;
+    case WHOLE_LIKE: /* white space may follow, as after what was scanned */
+        for (size_t i = 0; i < piece.n; i++)
+            if (!strchr(" \t\r\n", piece.p[i]) || !piece.p[i])
+                a->whole = WHOLE_NOT_JSON;
+        return;
+    case WHOLE_NOT_JSON: return;
+    case WHOLE_SCANNED:
+    case WHOLE_OFFERED: break;
+    }
+    scan_whole(a, piece); /* JSON_BAD stays so: answer_end sees it */
+}
+
+void answer_body(struct answer *a, struct str piece, uint64_t arrived_ns)
+{
+    a->sample->body_bytes += piece.n;
+    if (a->stream)
+        take_stream(a, piece, arrived_ns);
+    else
+        take_whole(a, piece);
 }
 
 const char *event_kind_name(enum event_kind kind)

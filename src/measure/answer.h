@@ -1,8 +1,8 @@
 /* answer.h -- reads one answer as it comes: where its tokens are, how it ends, what is wrong with it.
  *
  * Fed the body's pieces with the time at which their bytes arrived; writes the marks and counts into the sample. Streams of OpenAI's chat and
- * text completions (server-sent events), and whole JSON answers. Allocation-free for events that lie whole in a piece. One an
- * exchange; reset and used again. */
+ * text completions (server-sent events), and whole JSON answers. Allocation-free for events that lie whole in a piece, and for
+ * whole answers but the first one. One an exchange; reset and used again. */
 #pragma once
 
 #include "base/json.h"
@@ -10,6 +10,7 @@
 #include "measure/sample.h"
 
 struct h1_head;
+struct answer_like;
 
 /* What a protocol lint says of an answer (weir test); a bit each. */
 enum answer_flaw {
@@ -46,6 +47,15 @@ struct answer_pattern {
     char text[ANSWER_PATTERN_BYTES];
 };
 
+/* How a whole answer is read. */
+enum answer_whole {
+    WHOLE_UNREAD,
+    WHOLE_SCANNED,
+    WHOLE_OFFERED, /* scanned, and one to compare the next one with, if it turns out to be good */
+    WHOLE_LIKE,    /* it is a former one with other values, and good */
+    WHOLE_NOT_JSON /* it was like a former one, and more came */
+};
+
 struct answer {
     struct sample *sample;
     struct sse_scan sse;
@@ -55,17 +65,20 @@ struct answer {
     uint32_t flaws;
     struct str
         key; /* the caller's: what was sent as the key, shown nowhere. Stays over answer_begin */
-    bool embeds;      /* the caller's: the call is /embeddings. Stays over answer_begin */
-    bool no_patterns; /* the caller's, for tests: every event is scanned. Stays over answer_begin */
-    bool asked_stream;                /* sample->stream at answer_begin */
-    bool stream;                      /* a stream came */
-    bool is_error;                    /* an error event, or an error in a 200 */
-    bool finished, done;              /* a finish_reason, [DONE] */
-    bool has_content;                 /* text or a tool's call, however short */
+    bool embeds;         /* the caller's: the call is /embeddings. Stays over answer_begin */
+    bool no_patterns;    /* the caller's, for tests: all is scanned. Stays over answer_begin */
+    uint8_t whole;       /* enum answer_whole */
+    bool asked_stream;   /* sample->stream at answer_begin */
+    bool stream;         /* a stream came */
+    bool is_error;       /* an error event, or an error in a 200 */
+    bool finished, done; /* a finish_reason, [DONE] */
+    bool has_content;    /* text or a tool's call, however short */
     char excerpt[SAMPLE_ERROR_BYTES]; /* beginning of the body, of what is no stream */
     size_t excerpt_bytes;
     char content_type[48]; /* as it came, cut */
     struct answer_pattern pattern;
+    struct answer_like
+        *like; /* the last good whole answer; NULL: none yet. Stays over answer_begin */
     /* For who shows each event (weir test -v); may be NULL. `data` is valid in the call. Both stay over answer_begin. */
     void (*on_event)(struct answer *a, enum event_kind kind, struct str data, uint64_t arrived_ns);
     void *user;

@@ -64,7 +64,12 @@ static enum outcome end_whole(struct answer *a)
         SEE_CONTENT,           SEE_TEXT,           SEE_REFUSAL,           SEE_REASONING,
         SEE_REASONING_CONTENT, SEE_TOOL_ARGUMENTS, SEE_FUNCTION_ARGUMENTS};
     char message[SAMPLE_ERROR_BYTES];
-    bool is_json = json_scan_finish(&a->json) == JSON_DONE;
+    if (a->whole == WHOLE_LIKE) {
+        answer_like_take(a);
+        return OUTCOME_OK;
+    }
+    bool scanned = a->whole == WHOLE_SCANNED || a->whole == WHOLE_OFFERED;
+    bool is_json = scanned && json_scan_finish(&a->json) == JSON_DONE;
     struct str excerpt = {a->excerpt, a->excerpt_bytes};
     if (a->sample->http_status < 200 || a->sample->http_status > 299)
         return end_status(a, is_json);
@@ -141,6 +146,8 @@ static void lint(struct answer *a)
 void answer_end(struct answer *a)
 {
     a->sample->outcome = (uint8_t)(a->stream ? end_stream(a) : end_whole(a));
+    if (a->whole == WHOLE_OFFERED && a->sample->outcome == OUTCOME_OK)
+        answer_like_keep(a);
     lint(a);
 }
 

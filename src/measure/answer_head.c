@@ -134,8 +134,6 @@ void answer_head(struct answer *a, const struct h1_head *h, uint64_t arrived_ns)
         good && (says_stream || (a->asked_stream && !is_type(type, STR("application/json"))));
     if (a->stream && !says_stream)
         a->flaws |= FLAW_NO_CONTENT_TYPE;
-    if (!a->stream)
-        answer_scan_whole(a);
 }
 
 /* ---- sentences ---- */

@@ -3,6 +3,10 @@
 
 #include "measure/answer.h"
 
+#include <ctype.h>
+
+#include "base/json_text.h"
+
 enum see {
     SEE_CHOICE,
     SEE_FINISH,
@@ -35,5 +39,37 @@ bool answer_has_payload(
 bool answer_error_said(const struct answer *a, struct str scanned, char *out, size_t room);
 /* Writes a sentence into the sample's error: `what`, a colon, `detail` without the key, other secrets and control bytes. */
 void answer_say(struct answer *a, const char *what, struct str detail);
-/* Begins to scan a whole answer. */
-void answer_scan_whole(struct answer *a);
+/* ---- whole answers that are like a former one (answer_like.c) ---- */
+/* Is this the kept answer with other values? Then answer_like_take puts what it tells into the sample. */
+bool answer_like_fits(struct answer *a, struct str body);
+void answer_like_take(struct answer *a);
+/* A whole answer of one piece that is JSON and was scanned. True: it may be kept, if it turns out to be good; what was kept is forgotten. */
+bool answer_like_offer(struct answer *a, struct str body);
+/* What was offered last is good: `found` and the sample tell of it. */
+void answer_like_keep(struct answer *a);
+
+/* Where the inside of a JSON string that begins at p ends: at a quote, or at `end`. NULL: it cannot stand there. As json.c's scanner has it: no
+ * control bytes, whole escapes, valid UTF-8. */
+static inline const char *answer_string_end(const char *p, const char *end)
+{
+    static const char escapes[] = "\"\\/bfnrtu";
+    for (;;) {
+        p = json_plain_end(p, end);
+        if (p == end || *p == '"')
+            return p;
+        if (*p == '\\') {
+            if (end - p < 2 || !p[1] || !strchr(escapes, p[1]))
+                return NULL;
+            size_t hex = p[1] == 'u' ? 4 : 0;
+            p += 2;
+            for (; hex; hex--, p++)
+                if (p == end || !isxdigit((unsigned char)*p))
+                    return NULL;
+            continue;
+        }
+        size_t n = (unsigned char)*p >= 0x80 ? utf8_char(p, end) : 0;
+        if (!n)
+            return NULL;
+        p += n;
+    }
+}

@@ -95,13 +95,15 @@ void spread_merge(struct spread *into, const struct spread *from)
 static void sort_values(uint64_t *values, size_t count)
 {
     enum { DIGIT_BITS = 11, DIGITS = 1 << DIGIT_BITS };
-    uint64_t *from = values, *to = mem_alloc(count * sizeof *values + 1);
+    uint64_t *from = values, *to = mem_alloc(count * sizeof *values + 1), differ = 0;
+    for (size_t i = 0; i < count; i++)
+        differ |= values[i] ^ values[0];
     for (unsigned shift = 0; shift < 64; shift += DIGIT_BITS) {
+        if (!(differ >> shift & (DIGITS - 1)))
+            continue;
         size_t starts[DIGITS] = {0}, at = 0;
         for (size_t i = 0; i < count; i++)
             starts[from[i] >> shift & (DIGITS - 1)]++;
-        if (count == 0 || starts[from[0] >> shift & (DIGITS - 1)] == count)
-            continue;
         for (size_t d = 0; d < DIGITS; d++) {
             size_t here = starts[d];
             starts[d] = at;

@@ -57,16 +57,15 @@ static void compare_clocks(uint64_t now_ns)
     clocks.measured_ns = now_ns;
 }
 
-static uint64_t to_monotonic(const struct timespec *real)
+static uint64_t to_monotonic(const struct timespec *real, uint64_t now_ns)
 {
-    uint64_t now_ns = clock_mono_ns();
     if (!clocks.measured_ns || now_ns - clocks.measured_ns > COMPARE_EVERY_NS)
         compare_clocks(now_ns);
     int64_t at = (int64_t)real->tv_sec * (int64_t)NS_PER_S + real->tv_nsec - clocks.difference_ns;
     return at <= 0 ? 0 : MIN((uint64_t)at, now_ns);
 }
 
-ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns)
+ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns, uint64_t *read_ns)
 {
     _Alignas(struct cmsghdr) char control[STAMP_CONTROL_BYTES];
     struct iovec piece = {p, n};
@@ -75,7 +74,7 @@ ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns)
                        .msg_control = control,
                        .msg_controllen = sizeof control};
     ssize_t got;
-    *arrived_ns = 0;
+    *arrived_ns = *read_ns = 0;
     do {
         got = recvmsg(fd, &m, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
@@ -86,8 +85,10 @@ ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns)
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPING)
             continue;
         memcpy(&stamps, CMSG_DATA(c), sizeof stamps);
-        if (stamps.ts[0].tv_sec)
-            *arrived_ns = to_monotonic(&stamps.ts[0]);
+        if (stamps.ts[0].tv_sec) {
+            *read_ns = clock_mono_ns();
+            *arrived_ns = to_monotonic(&stamps.ts[0], *read_ns);
+        }
     }
     return got;
 }

@@ -17,8 +17,8 @@ MUST_USE bool stamp_enable(int fd);
 /* The kernel notes receive times only while somebody wants them, and begins a moment after that: who holds this descriptor open (the caller closes
  * it) has them for the first bytes of a connection, too. -1: none could be had. */
 int stamp_hold(void);
-/* recv(2) with flags MSG_DONTWAIT, which also tells when the last byte it took had arrived: CLOCK_MONOTONIC ns, never later than now;
- * *arrived_ns is 0 where the kernel did not say. */
-ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns);
+/* recv(2) with flags MSG_DONTWAIT, which also tells when the last byte it took had arrived: CLOCK_MONOTONIC ns, never later than
+ * *read_ns, which is when the call returned. Both are 0 where the kernel did not say. */
+ssize_t stamp_recv(int fd, void *p, size_t n, uint64_t *arrived_ns, uint64_t *read_ns);
 /* How far the conversion may be off, in ns: the time that comparing the two clocks took when it was last done. 0: never done on this thread. */
 uint64_t stamp_error_ns(void);

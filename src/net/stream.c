@@ -22,7 +22,7 @@ enum io stream_read(struct stream *s, char *p, size_t n, size_t *got)
     }
     ssize_t r;
     if (s->stamped) {
-        r = stamp_recv(s->fd, p, n, &s->arrived_ns);
+        r = stamp_recv(s->fd, p, n, &s->arrived_ns, &s->read_ns);
     } else {
         do {
             r = recv(s->fd, p, n, MSG_DONTWAIT);

@@ -12,6 +12,7 @@ struct stream {
     struct tls *tls;     /* NULL: plain */
     bool stamped;        /* reads tell when their bytes arrived (stream_stamp) */
     uint64_t arrived_ns; /* of the last read, by the kernel, CLOCK_MONOTONIC; 0: not known */
+    uint64_t read_ns;    /* when the last read returned; 0: the clock was not looked at, ask it */
 };
 
 /* From now on reads ask the kernel when their bytes arrived; where it does not say, nothing changes. With TLS: of the bytes on the wire that

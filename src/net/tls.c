@@ -524,8 +524,8 @@ enum io tls_write(struct tls *t, const char *p, size_t n, size_t *put)
 static int stamped_read(BIO *bio, char *p, int n)
 {
     struct tls *t = BIO_get_data(bio);
-    uint64_t arrived_ns;
-    ssize_t got = stamp_recv(t->fd, p, (size_t)n, &arrived_ns);
+    uint64_t arrived_ns, read_ns;
+    ssize_t got = stamp_recv(t->fd, p, (size_t)n, &arrived_ns, &read_ns);
     BIO_clear_retry_flags(bio);
     if (got > 0)
         t->arrived_ns = arrived_ns;

@@ -322,6 +322,96 @@ static void patterns_are_used(void **state)
     answer_fini(&a);
 }
 
+/* ---- whole answers that are like a former one ---- */
+
+#define LIKE(id, text, finish, prompt, completion)                                                 \
+    "{\"id\":\"" id "\",\"choices\":[{\"message\":{\"content\":\"" text                            \
+    "\",\"refusal\":null},\"finish_reason\":\"" finish "\"}],\"usage\":{\"prompt_tokens\":" prompt \
+    ",\"completion_tokens\":" completion "}}"
+#define FORMER LIKE("c-1", "a \\u00e4", "stop", "7", "16")
+
+static void read_whole(struct answer *a, const char *body, size_t cut, struct outcome_seen *seen)
+{
+    struct h1_head h;
+    assert_int_equal(h1_parse_response(HEAD_JSON, strlen(HEAD_JSON), false, &h, NULL), ERR_NONE);
+    *seen = (struct outcome_seen){0};
+    answer_begin(a, &seen->sample);
+    answer_head(a, &h, 900);
+    for (struct str rest = str_from(body); rest.n;) {
+        size_t n = MIN(rest.n, cut);
+        feed(a, (struct str){rest.p, n}, 1000);
+        rest = str_skip(rest, n);
+    }
+    answer_end(a);
+    seen->flaws = a->flaws;
+}
+
+/* `body` behind the former answer, cut after `cut` bytes: the same is found as by a scan. */
+static void like_a_scan(const char *body, size_t cut, bool known)
+{
+    char expected[1024], got[1024];
+    struct outcome_seen o;
+    struct answer like, scan;
+    answer_init(&like, NULL, NULL);
+    answer_init(&scan, NULL, NULL);
+    scan.no_patterns = true;
+    read_whole(&scan, body, cut, &o);
+    assert_true(scan.whole != WHOLE_LIKE);
+    print(expected, sizeof expected, &o);
+    read_whole(&like, FORMER, SIZE_MAX, &o);
+    assert_int_equal(like.whole, WHOLE_OFFERED);
+    read_whole(&like, body, cut, &o);
+    print(got, sizeof got, &o);
+    if (strcmp(got, expected) != 0 || known != (like.whole == WHOLE_LIKE))
+        fail_msg("%s\ncut at %zu, known %d:\n%s\n%s", body, cut, like.whole, expected, got);
+    answer_fini(&like);
+    answer_fini(&scan);
+}
+
+static void answers_like_a_former_one(void **state)
+{
+    static const struct {
+        const char *body;
+        bool known;
+    } rows[] = {
+        {FORMER, true},
+        {FORMER " \n", false},
+        {LIKE("c-22", "b\\n\\\"\xC3\xA4 a longer one", "length", "0", "123456789012345678"), true},
+        {LIKE("", "a", "stop", "7", "16"), false},
+        {LIKE("c-1", "", "stop", "7", "16"), false},
+        {LIKE("c-1", "a", "\\u0073top", "7", "1"), true},
+        {LIKE("c-1", "a", "a reason that is longer than what is kept of it", "7", "1"), true},
+        {LIKE("c-1", "a", "s", "07", "16"), false},
+        {LIKE("c-1", "a", "s", "-7", "16"), false},
+        {LIKE("c-1", "a", "s", "7.0", "16"), false},
+        {LIKE("c-1", "a", "s", "7", "1e2"), false},
+        {LIKE("c-1", "a", "s", "7", ""), false},
+        {LIKE("c-1", "a", "s", "7", "1234567890123456789"), false},
+        {LIKE("c-1", "a\\", "s", "7", "16"), false},
+        {LIKE("c-1", "a\\x", "s", "7", "16"), false},
+        {LIKE("c-1", "a\\u12g4", "s", "7", "16"), false},
+        {LIKE("c-1", "a\x01", "s", "7", "16"), false},
+        {LIKE("c-1", "a\xC3", "s", "7", "16"), false},
+        {LIKE("c-1", "a\",\"x\":\"", "s", "7", "16"), false},
+        {LIKE("c-1", "a", "s", "7,\"x\":1", "16"), false},
+        {LIKE("c-1", "a", "s\"}],\"error\":\"no", "7", "16"), false},
+        {FORMER "x", false},
+        {"", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        like_a_scan(rows[i].body, SIZE_MAX, rows[i].known);
+        for (size_t cut = 1; cut < strlen(rows[i].body); cut++)
+            like_a_scan(rows[i].body, cut,
+                        cut == strlen(FORMER) && strcmp(rows[i].body, FORMER " \n") == 0);
+    }
+    for (size_t n = 0; n < strlen(FORMER); n++) {
+        char part[sizeof FORMER];
+        snprintf(part, sizeof part, "%.*s", (int)n, FORMER);
+        like_a_scan(part, SIZE_MAX, false);
+    }
+}
+
 /* ---- heads ---- */
 
 static void statuses(void **state)
@@ -605,6 +695,7 @@ int main(void)
         cmocka_unit_test(whole_answers),
         cmocka_unit_test(the_same_however_it_is_cut),
         cmocka_unit_test(patterns_are_used),
+        cmocka_unit_test(answers_like_a_former_one),
         cmocka_unit_test(statuses),
         cmocka_unit_test(what_the_gateway_says),
         cmocka_unit_test(costs),

@@ -36,13 +36,16 @@ static void await_stamps(void)
 {
     int fds[2];
     char p[16];
-    uint64_t arrived_ns = 0;
+    uint64_t arrived_ns = 0, read_ns = 0;
     connect_both(&fds[0], &fds[1]);
     assert_true(stamp_enable(fds[0]));
     for (int i = 0; i < 2000 && !arrived_ns; i++) {
         assert_int_equal(send(fds[1], "?", 1, 0), 1);
         usleep(1000);
-        assert_int_equal(stamp_recv(fds[0], p, sizeof p, &arrived_ns), 1);
+        uint64_t before_ns = clock_mono_ns();
+        assert_int_equal(stamp_recv(fds[0], p, sizeof p, &arrived_ns, &read_ns), 1);
+        assert_true(!arrived_ns == !read_ns && arrived_ns <= read_ns);
+        assert_true(!read_ns || (before_ns <= read_ns && read_ns <= clock_mono_ns()));
     }
     assert_true(arrived_ns);
     close(fds[0]);
