@@ -19,7 +19,7 @@
 #include "net/sock.h"
 
 #define THREADS_MAX 4
-#define SAMPLES_MAX 20000
+#define SAMPLES_MAX 60000
 
 static struct mock *mock;
 static struct measure_target *target;
@@ -306,7 +306,7 @@ static void stages_go_by_in_turn(void **state)
     struct stage s[] = {
         {.kind = STAGE_USERS, .from = 1, .to = 1, .requests = 5, .warm_up = true},
         {.kind = STAGE_RATE, .from = 100, .to = 300, .duration_ns = NS_PER_S / 4},
-        {.kind = STAGE_USERS, .from = 1, .to = 6, .duration_ns = NS_PER_S / 4},
+        {.kind = STAGE_USERS, .from = 1, .to = 6, .duration_ns = NS_PER_S / 20},
         {.kind = STAGE_RATE, .from = 200, .to = 200, .requests = 20, .spacing = SPACING_POISSON},
         {.kind = STAGE_USERS, .from = 4, .to = 4, .requests = 10},
     };
