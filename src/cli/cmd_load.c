@@ -1,4 +1,5 @@
 /* cmd_load.c -- weir load: a load test by a scenario or by options; load.h lists its parts. */
+#include "cli/ending.h"
 #include "cli/load.h"
 #include "cli/self_test.h"
 
@@ -28,7 +29,7 @@ static const struct option_row rows[] = {
     {.name = "--connections", .type = OPT_INT, .into = &given.connections, .min = 1, .max = 1000000, .value = "N", .help = "in flight at most; what is due beyond that waits, and is late"},
     {.name = "--fresh-connections", .type = OPT_FLAG, .into = &given.fresh_connections, .help = "a new connection for each request"},
     {.name = "--grace", .type = OPT_STR, .into = &given.grace, .value = "TIME", .help = "for what is in flight at the end (30s)"},
-    {.name = "--no-spin", .type = OPT_FLAG, .into = &given.no_spin, .help = "do not poll for the last 60 us before a request is due: less CPU, 50 us later"},
+    {.name = "--no-spin", .type = OPT_FLAG, .into = &given.no_spin, .help = "do not poll for the last 100 us before a request is due: less CPU, 50 us later"},
     {.name = "--user-stamps", .type = OPT_FLAG, .into = &given.user_stamps, .help = "times of arrival by this program's clock, not by the kernel's"},
     {.name = "--self-test", .type = OPT_FLAG, .into = &self_testing, .help = "how far off the times measured on this host are, against a simulated provider: 5 s, nothing else is done"},
     {.heading = "Results", .name = "--export", .type = OPT_LIST, .into = &given.exports, .value = "FILE", .help = "by extension: .json (for weir load merge, too), .csv, .md, .html, .xml (JUnit), .hgrm (HdrHistogram); may be given several times"},
@@ -62,18 +63,18 @@ static int run_plan(const struct load_plan *p)
 {
     struct err e = {0};
     struct load_result r;
-    struct load_log *log = NULL;
+    struct sample_log *log = NULL;
     unsigned threads = p->scenario.threads > 0 ? (unsigned)p->scenario.threads : 1;
-    load_hold_signals(); /* before the threads, which inherit it */
+    ending_hold(); /* before the threads, which inherit it */
     if (given.log) {
-        log = load_log_open(given.log, threads, p->models, p->api, &e);
+        log = sample_log_open(given.log, threads, p->api, &e);
         if (!log)
             return measure_options_fail("load", &e, EXIT_UNREACHABLE);
     }
     bool ran = load_run(p, &given, log, &r, &e);
     struct err log_error = {0};
-    bool logged = load_log_close(log, &log_error);
-    load_release_signals();
+    bool logged = sample_log_close(log, &log_error);
+    ending_release();
     int status = EXIT_GOOD;
     if (!ran) {
         status = measure_options_fail("load", &e, EXIT_UNREACHABLE);

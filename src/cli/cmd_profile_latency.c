@@ -6,6 +6,7 @@
 #include <math.h>
 
 #include "base/quantity.h"
+#include "cli/ending.h"
 #include "cli/measure_export.h"
 #include "cli/profile_latency.h"
 #include "cli/self_test.h"
@@ -62,7 +63,7 @@ struct job {
     struct prompts *prompts;
     struct baseline baseline;
     struct overhead overhead;
-    struct profile_log log;
+    struct sample_log *log; /* or NULL */
     struct mix_part mix, direct_mix;
     uint64_t seed;
 };
@@ -155,9 +156,13 @@ static int prepare(struct job *j, double allowed)
     j->mix = (struct mix_part){j->p.model, 1};
     j->p.stream = prompts_stream(j->prompts);
     j->p.settings = settings_text(j);
-    if (log_path && !profile_log_open(&j->log, log_path, &e))
-        return measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
-    return prepare_direct(j);
+    status = prepare_direct(j);
+    if (status == EXIT_GOOD && log_path) {
+        j->log = sample_log_open(log_path, 1, (enum prompt_api)shared.api, &e);
+        if (!j->log)
+            status = measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
+    }
+    return status;
 }
 
 /* ---- measuring ---- */
@@ -183,7 +188,7 @@ static struct profile_run_options run_options(struct job *j, const struct arriva
                                         .plan = plan,
                                         .timeout_s = shared.timeout_s,
                                         .keep_max = KEPT_MAX,
-                                        .log = &j->log};
+                                        .log = j->log};
 }
 
 /* A warm-up, where there is one, and requests by so many users. Returns how many stages. */
@@ -321,13 +326,13 @@ static int tell(struct job *j)
 static int measure_and_tell(struct job *j)
 {
     struct err e = {0};
-    profile_signals_hold();
+    ending_hold();
     bool good = measure_main(j, &e) && measure_cold(j, &e) && measure_direct(j, &e);
-    good = profile_log_close(&j->log, &e) && good;
+    good = sample_log_close(j->log, &e) && good;
     int status = good ? EXIT_GOOD : measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
     if (j->p.run.results) {
         fill_report(j);
-        profile_signals_release();
+        ending_release();
         int told = tell(j);
         status = status == EXIT_GOOD ? told : status;
     }

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/quantity.h"
 #include "base/when.h"
+#include "cli/ending.h"
 #include "cli/measure_export.h"
 #include "cli/profile_throughput.h"
 #include "cli/self_test.h"
@@ -63,7 +64,7 @@ struct job {
     struct arena arena;
     struct measure_target *target;
     struct prompts *prompts;
-    struct profile_log log;
+    struct sample_log *log; /* or NULL */
     struct mix_part mix;
     uint64_t seed, duration_ns;
 };
@@ -157,8 +158,11 @@ static int prepare(struct job *j)
     j->p.stream = prompts_stream(j->prompts);
     j->p.report = (struct measure_report){
         .command = COMMAND, .url = j->target->url, .models = &j->p.model, .seed = j->seed};
-    if (log_path && !profile_log_open(&j->log, log_path, &e))
-        return measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
+    if (log_path) {
+        j->log = sample_log_open(log_path, (unsigned)threads, (enum prompt_api)shared.api, &e);
+        if (!j->log)
+            return measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
+    }
     return EXIT_GOOD;
 }
 
@@ -172,7 +176,7 @@ static bool measure(struct job *j, struct err *e)
                                     .objectives = &j->p.objectives,
                                     .threads = (unsigned)threads,
                                     .timeout_s = shared.timeout_s,
-                                    .log = &j->log};
+                                    .log = j->log};
     struct level_plan plan = {.options = &o,
                               .mix = &j->mix,
                               .prompt_count = prompts_count(j->prompts),
@@ -261,12 +265,12 @@ static int tell(struct throughput_profile *p)
 static int measure_and_tell(struct job *j)
 {
     struct err e = {0};
-    profile_signals_hold();
+    ending_hold();
     bool good = measure(j, &e);
-    good = profile_log_close(&j->log, &e) && good;
+    good = sample_log_close(j->log, &e) && good;
     int status = good ? EXIT_GOOD : measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
     j->p.report.cut_short = profile_interrupted();
-    profile_signals_release();
+    ending_release();
     if (j->p.level_count) {
         int told = tell(&j->p);
         status = status == EXIT_GOOD ? told : status;

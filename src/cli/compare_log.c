@@ -18,14 +18,11 @@ static int by_end(const void *x, const void *y)
 
 static void write_trial(const struct comparison *c, const struct compare_trial *t, FILE *out)
 {
-    static const char *const call_types[] = {[API_CHAT] = "chat.completions",
-                                             [API_COMPLETIONS] = "completions",
-                                             [API_EMBEDDINGS] = "embeddings"};
     char line[LINE_BYTES];
     struct record r;
     int64_t ago_us = (int64_t)((clock_mono_ns() - t->sample.end_ns) / NS_PER_US);
     sample_to_record(&t->sample, c->models[t->model].name, clock_real_us() - ago_us, &r);
-    r.call_type = str_from(call_types[c->api]);
+    r.call_type = prompts_call_type(c->api);
     r.provider = c->models[t->model].provider.n ? c->models[t->model].provider : STR_NONE;
     r.cost_usd = t->cost_usd;
     fwrite(line, 1, record_write(&r, line, sizeof line), out);

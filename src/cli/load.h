@@ -4,7 +4,6 @@
  *     load_plan.c      file and options become a plan
  *     load_run.c       the plan is run: samples taken, thresholds that abort, Ctrl-C
  *     load_progress.c  what is seen meanwhile
- *     load_log.c       --log: a record a request, written off the hot path
  *     load_report.c    the report: terminal, Markdown, CSV
  *     load_json.c      the same for programs
  *     load_page.c      ... and as a page
@@ -17,6 +16,7 @@
 
 #include "cli/measure_options.h"
 #include "cli/measure_report.h"
+#include "cli/sample_log.h"
 #include "measure/engine.h"
 #include "measure/limits_asked.h"
 #include "measure/scenario.h"
@@ -60,18 +60,6 @@ MUST_USE bool load_plan_make(struct load_plan *p, const struct load_options *o, 
                              int *status);
 void load_plan_fini(struct load_plan *p);
 
-/* ---- the log ---- */
-
-struct load_log;
-/* Appends to `path` ("-": standard output). NULL with a sentence. `models`: names by the samples' index; `api` is the records' call_type. */
-MUST_USE struct load_log *load_log_open(const char *path, unsigned threads,
-                                        const struct str *models, enum prompt_api api,
-                                        struct err *e);
-/* [the engine's thread `thread`] Copies the sample; a thread of the log's own writes it. Nothing is lost: where that one is behind, this one waits. */
-void load_log_take(struct load_log *l, unsigned thread, const struct sample *s);
-/* Writes what is left. False: something was not written. NULL is fine. */
-MUST_USE bool load_log_close(struct load_log *l, struct err *e);
-
 /* ---- what came of a run, or of several merged ---- */
 
 struct load_result {
@@ -111,10 +99,7 @@ double load_seconds(const struct load_result *r);
 
 /* Runs the plan. False with a sentence: it could not be started. */
 MUST_USE bool load_run(const struct load_plan *p, const struct load_options *o,
-                       struct load_log *log, struct load_result *out, struct err *e);
-/* SIGINT and SIGTERM are held back from now on, also in threads that start later. */
-void load_hold_signals(void);
-void load_release_signals(void);
+                       struct sample_log *log, struct load_result *out, struct err *e);
 
 /* ---- progress ---- */
 

@@ -3,13 +3,13 @@
  * Each engine thread has a lane: results of its own, which nobody else touches before the run is over, and a window of the second at hand, which
  * this thread exchanges for an empty one under the lane's lock. So a request waits for another thread only while two pointers change places.
  * Where a threshold may end the run, the window has results in full beside it. */
-#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/ending.h"
 #include "cli/load.h"
 
 #define WAIT_MS          100
@@ -27,7 +27,7 @@ struct lane {
 
 struct course {
     const struct load_plan *plan;
-    struct load_log *log;
+    struct sample_log *log;
     struct lane *lanes;
     unsigned threads;
     uint64_t origin_ns;
@@ -38,43 +38,6 @@ struct course {
     struct load_progress *progress;
     unsigned interrupts;
 };
-
-/* ---- signals ---- */
-
-static sigset_t ending_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    return set;
-}
-
-void load_hold_signals(void)
-{
-    sigset_t set = ending_signals();
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-static bool take_signal(void)
-{
-    sigset_t set = ending_signals();
-    const struct timespec now = {0};
-    int number;
-    do
-        number = sigtimedwait(&set, NULL, &now);
-    while (number < 0 && errno == EINTR);
-    return number > 0;
-}
-
-void load_release_signals(void)
-{
-    sigset_t set = ending_signals();
-    while (take_signal()) {
-    }
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
 
 /* ---- taking samples; on the engine's threads ---- */
 
@@ -117,7 +80,7 @@ static void take(void *user, unsigned thread, const struct sample *s)
         results_take(l->recent, s);
     pthread_mutex_unlock(&l->lock);
     if (c->log)
-        load_log_take(c->log, thread, s);
+        sample_log_take(c->log, thread, s, c->plan->models[s->model]);
 }
 
 /* ---- once a second ---- */
@@ -201,7 +164,7 @@ static void look_at_limits(struct course *c, struct engine *engine,
 
 static void heed_signals(struct course *c, struct engine *engine)
 {
-    if (!take_signal())
+    if (!ending_came())
         return;
     c->interrupts++;
     if (c->interrupts == 1) {
@@ -438,7 +401,7 @@ static void close_lanes(struct course *c)
     results_free(c->so_far);
 }
 
-bool load_run(const struct load_plan *p, const struct load_options *o, struct load_log *log,
+bool load_run(const struct load_plan *p, const struct load_options *o, struct sample_log *log,
               struct load_result *out, struct err *e)
 {
     struct course c = {.plan = p,

@@ -15,24 +15,8 @@
 
 #include "cli/measure_options.h"
 #include "cli/measure_report.h"
+#include "cli/sample_log.h"
 #include "measure/engine.h"
-
-/* ---- the log: a record a request, as the gateway writes them ---- */
-
-struct profile_log {
-    FILE *out; /* NULL: none is kept */
-    const char *path;
-};
-MUST_USE bool profile_log_open(struct profile_log *log, const char *path, struct err *e);
-/* False: something was not written. */
-MUST_USE bool profile_log_close(struct profile_log *log, struct err *e);
-
-/* ---- signals ---- */
-
-/* SIGINT and SIGTERM are held back from now on, also in threads that start later; the run asks for them. SIGPIPE is ignored. */
-void profile_signals_hold(void);
-/* And let through again: the report can be ended by them. */
-void profile_signals_release(void);
 
 /* ---- a run ---- */
 
@@ -52,9 +36,9 @@ struct profile_run_options {
     const struct objectives *objectives; /* or NULL */
     unsigned threads;
     bool fresh_connections, spin;
-    double timeout_s; /* of a request; 0: none */
-    size_t keep_max;  /* whole samples, of the measured stages */
-    struct profile_log *log;
+    double timeout_s;       /* of a request; 0: none */
+    size_t keep_max;        /* whole samples, of the measured stages */
+    struct sample_log *log; /* or NULL */
     uint64_t first_number;
 };
 

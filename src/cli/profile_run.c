@@ -2,103 +2,27 @@
  *
  * The engine calls take() on its own threads, each with a taker of its own: nothing is shared there, and what is kept grows in blocks, so that no
  * request waits until many are moved. This thread only waits, shows how far it is, and listens for Ctrl-C. */
-#include <errno.h>
 #include <math.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "cli/ending.h"
 #include "cli/profile.h"
 #include "measure/failure.h"
-#include "observe/record.h"
 
-enum { BLOCK_SAMPLES = 128, BLOCK_TIMES = 4096, WAIT_MS = 50, RECORD_BYTES = 16384 };
+enum { BLOCK_SAMPLES = 128, BLOCK_TIMES = 4096, WAIT_MS = 50 };
 #define SHOW_AFTER_NS NS_PER_S
 #define MOMENT_NS     (2 * NS_PER_S) /* from Ctrl-C on, for what is in flight */
 #define SHOW_EVERY_NS (200 * NS_PER_MS)
 
-/* ---- signals ---- */
-
 static bool interrupted;
-
-static sigset_t ending_signals(void)
-{
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    return set;
-}
-
-void profile_signals_hold(void)
-{
-    sigset_t set = ending_signals();
-    signal(SIGPIPE, SIG_IGN);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-}
-
-/* Takes one that came; false: none did. */
-static bool take_signal(void)
-{
-    sigset_t set = ending_signals();
-    const struct timespec now = {0};
-    int number;
-    do
-        number = sigtimedwait(&set, NULL, &now);
-    while (number < 0 && errno == EINTR);
-    return number > 0;
-}
-
-void profile_signals_release(void)
-{
-    sigset_t set = ending_signals();
-    while (take_signal()) {
-    }
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
 
 bool profile_interrupted(void)
 {
-    interrupted |= take_signal();
+    interrupted |= ending_came();
     return interrupted;
-}
-
-/* ---- the log ---- */
-
-bool profile_log_open(struct profile_log *log, const char *path, struct err *e)
-{
-    log->path = path;
-    log->out = strcmp(path, "-") == 0 ? stdout : fopen(path, "ae");
-    if (!log->out)
-        return err_set(e, "--log: cannot write %s: %s", path, strerror(errno));
-    setvbuf(log->out, NULL, _IOFBF, 1 << 20);
-    return true;
-}
-
-bool profile_log_close(struct profile_log *log, struct err *e)
-{
-    if (!log->out)
-        return true;
-    bool good = fflush(log->out) == 0 && !ferror(log->out);
-    if (log->out != stdout)
-        good = fclose(log->out) == 0 && good;
-    log->out = NULL;
-    return good || err_set(e, "--log: cannot write %s: %s", log->path, strerror(errno));
-}
-
-/* A line in one call: stdio's lock keeps threads' lines apart. */
-static void log_sample(struct profile_log *log, const struct sample *s, struct str model)
-{
-    char line[RECORD_BYTES];
-    struct record r;
-    int64_t ago_us = s->end_ns ? (int64_t)(clock_mono_ns() - s->end_ns) / 1000 : 0;
-    sample_to_record(s, model, clock_real_us() - ago_us, &r);
-    size_t n = record_write(&r, line, sizeof line);
-    if (n)
-        fwrite(line, 1, n, log->out);
 }
 
 /* ---- taking samples; on the engine's threads ---- */
@@ -177,8 +101,8 @@ static void take(void *user, unsigned thread, const struct sample *s)
         if (s->start_ns && s->outcome != OUTCOME_DROPPED)
             keep_times(t, s);
     }
-    if (c->o->log && c->o->log->out)
-        log_sample(c->o->log, s, c->o->plan->mix[s->model].model);
+    if (c->o->log)
+        sample_log_take(c->o->log, thread, s, c->o->plan->mix[s->model].model);
 }
 
 static int by_due(const void *a, const void *b)
@@ -306,7 +230,7 @@ static void watch(struct engine *engine, const struct profile_run_options *o,
     uint64_t cancel_ns = UINT64_MAX;
     progress_begin(&p, o);
     while (!engine_wait(engine, WAIT_MS)) {
-        if (take_signal()) {
+        if (ending_came()) {
             cancel_ns = interrupted ? 0 : clock_mono_ns() + MOMENT_NS;
             interrupted = out->cut_short = true;
             engine_stop(engine);

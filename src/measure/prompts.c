@@ -322,6 +322,14 @@ bool prompts_stream(const struct prompts *p)
     return p->stream;
 }
 
+struct str prompts_call_type(enum prompt_api api)
+{
+    static const struct str names[] = {[API_CHAT] = STR("chat.completions"),
+                                       [API_COMPLETIONS] = STR("completions"),
+                                       [API_EMBEDDINGS] = STR("embeddings")};
+    return names[api];
+}
+
 struct str prompts_path(const struct prompts *p)
 {
     return apis[p->api].path;

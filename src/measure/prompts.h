@@ -9,6 +9,8 @@
 
 enum prompt_source { PROMPT_TEXT, PROMPT_FILE, PROMPT_SYNTHETIC, PROMPT_BODY };
 enum prompt_api { API_CHAT, API_COMPLETIONS, API_EMBEDDINGS };
+/* As a record's call_type: "chat.completions". */
+struct str prompts_call_type(enum prompt_api api);
 
 struct prompts_options {
     enum prompt_source source;
