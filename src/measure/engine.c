@@ -72,7 +72,11 @@ static struct engine *new_engine(const struct engine_options *o)
                                   : measure_connect_timeout_ms(o->total_timeout_ms);
     arena_init(&e->arena, NULL, 0);
     pthread_mutex_init(&e->lock, NULL);
-    pthread_cond_init(&e->changed, NULL);
+    pthread_condattr_t steady; /* waits are spans, whatever is done to the clock of day */
+    pthread_condattr_init(&steady);
+    pthread_condattr_setclock(&steady, CLOCK_MONOTONIC);
+    pthread_cond_init(&e->changed, &steady);
+    pthread_condattr_destroy(&steady);
     size_t stages = MAX(o->plan->stage_count, 1u);
     e->tickets = mem_alloc(stages * sizeof *e->tickets);
     e->ticket_ends_ns = mem_alloc(stages * sizeof *e->ticket_ends_ns);
@@ -170,7 +174,7 @@ void engine_cancel(struct engine *e)
 bool engine_wait(struct engine *e, int timeout_ms)
 {
     struct timespec until;
-    clock_gettime(CLOCK_REALTIME, &until);
+    clock_gettime(CLOCK_MONOTONIC, &until);
     if (timeout_ms >= 0) {
         int64_t ns = until.tv_nsec + (int64_t)timeout_ms * (int64_t)NS_PER_MS;
         until.tv_sec += ns / (int64_t)NS_PER_S;

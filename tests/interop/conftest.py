@@ -9,6 +9,7 @@ import json  # noqa: E402
 import peers  # noqa: E402
 import pytest  # noqa: E402
 from harness import Gateway, Mock  # noqa: E402
+from load import simulated  # noqa: E402
 from shared import needs, shared_config  # noqa: E402
 
 
@@ -22,6 +23,19 @@ def pytest_report_header():
 def mock():
     with Mock() as m:
         yield m
+
+
+@pytest.fixture
+def weir_simulated(tmp_path):
+    started = []
+
+    def start(**sections):
+        started.append(simulated(tmp_path, **sections))
+        return started[-1].start()
+
+    yield start
+    for gateway in started:
+        gateway.finish()
 
 
 @pytest.fixture

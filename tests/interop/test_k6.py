@@ -14,7 +14,7 @@ import xml.etree.ElementTree
 import peers
 import pytest
 from harness import ROOT
-from load import counted, records, same_in_metrics, simulated
+from load import counted, records, same_in_metrics
 
 SCRIPTS = ROOT / "scripts/loadtesting/k6"
 STAND_IN = ROOT / "tests/interop/k6_stand_in/k6"
@@ -40,19 +40,6 @@ def k6(request):
     if request.param == "stand-in" and node_version() < NODE_LEAST:
         pytest.skip(f"the stand-in for k6 needs Node.js {NODE_LEAST} or later")
     return real_k6() if request.param == "k6" else STAND_IN
-
-
-@pytest.fixture
-def weir_simulated(tmp_path):
-    started = []
-
-    def start(**sections):
-        started.append(simulated(tmp_path, **sections))
-        return started[-1].start()
-
-    yield start
-    for gateway in started:
-        gateway.finish()
 
 
 class Run:

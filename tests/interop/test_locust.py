@@ -10,7 +10,7 @@ import urllib.request
 import peers
 import pytest
 from harness import ROOT, Gateway, Mock, Upstream, config, delta, forever, model, usage_event, wait_for
-from load import counted, records, same_in_metrics, simulated
+from load import counted, records, same_in_metrics
 from shared import needs
 
 FILE = ROOT / "scripts/loadtesting/locust/litellm_locustfile.py"
@@ -28,19 +28,6 @@ def locust(request):
 def current():
     needs("locust")
     return "locust"
-
-
-@pytest.fixture
-def weir_simulated(tmp_path):
-    started = []
-
-    def start(**sections):
-        started.append(simulated(tmp_path, **sections))
-        return started[-1].start()
-
-    yield start
-    for gateway in started:
-        gateway.finish()
 
 
 class Run:
