@@ -10,7 +10,7 @@ import urllib.request
 import peers
 import pytest
 from harness import ROOT, Gateway, Mock, Upstream, config, delta, forever, model, usage_event, wait_for
-from load import counted, records, same_in_metrics
+from load import counted, records, same_in_metrics, simulated
 from shared import needs
 
 FILE = ROOT / "scripts/loadtesting/locust/litellm_locustfile.py"
