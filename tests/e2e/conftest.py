@@ -1,10 +1,14 @@
 """Fixtures: start a gateway, a simulated provider or a scripted upstream, and stop them all afterwards."""
 import itertools
+import os
 import subprocess
 
 import pytest
 
-from harness import Gateway, Mock, Upstream, config, model
+from harness import ROOT, Gateway, Mock, Upstream, config, model
+
+# promtool, prometheus, amtool: those of the machine first, then those that scripts/dev/install-deps unpacked.
+os.environ["PATH"] += f":{ROOT}/build/tools/usr/bin"
 
 
 @pytest.fixture(scope="session")

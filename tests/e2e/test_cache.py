@@ -2,6 +2,7 @@
 import concurrent.futures
 import itertools
 import json
+import re
 import time
 
 import pytest
@@ -148,13 +149,17 @@ def test_eight_clients_at_once(weir, fresh_mock):
     first = [w.post("/v1/chat/completions", body).body for body in bodies]
     rounds = 3 if SANITIZED else 20
 
+    def same(body):
+        """Of two answers to one question: where a shard was busy the simulator was asked again, and says the same with another id and time."""
+        return re.sub(rb'"id":"[^"]*"|"created":[0-9]+', b"", body)
+
     def client(seed):
         with w.connect() as raw:
             for i in range(rounds * len(bodies)):
                 n = (i * 7 + seed) % len(bodies)
                 raw.send(request("POST", "/v1/chat/completions", json.dumps(bodies[n]).encode()))
                 answer = raw.answer()
-                assert answer.status == 200 and answer.complete and answer.body == first[n]
+                assert answer.status == 200 and answer.complete and same(answer.body) == same(first[n])
         return rounds * len(bodies)
 
     with concurrent.futures.ThreadPoolExecutor(8) as pool:

@@ -63,7 +63,8 @@ def test_a_signal_starts_the_next_one(weir, mock):
         assert w.chat("a").status == 200
         assert w.metrics().total("litellm_requests_total") == 1  # metrics start anew
         starts = wait_for(lambda: len(found := events(w, "start")) == 2 and found)
-        assert [(e["metadata"]["pid"], e["metadata"]["took_over"]) for e in starts] == [(line.pids[0], False), (second, True)]
+        # Two processes write to the log: in what order is not promised.
+        assert {(e["metadata"]["pid"], e["metadata"]["took_over"]) for e in starts} == {(line.pids[0], False), (second, True)}
         assert wait_for(lambda: events(w, "stop"))[0]["metadata"]["handed_over"] is True
         w.requests(2)
     wait_for(lambda: len(events(w, "stop")) == 2)
