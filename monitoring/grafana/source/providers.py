@@ -68,7 +68,7 @@ SUCCESS = row(
                                           "litellm_model_name", "none")), links=OF_DEPLOYMENT),
     lines("Connections that could not be made", "Connections to providers a second: made, and failed; of all providers.",
           "failed: name resolution, firewall, or nobody listens there. Many made: the provider closes kept connections.",
-          "short", ("failed", rate("weir_upstream_connect_failures_total", "@")), ("made", rate("weir_upstream_connects_total", "@"))))
+          "cps", ("failed", rate("weir_upstream_connect_failures_total", "@")), ("made", rate("weir_upstream_connects_total", "@"))))
 
 REMEDIES = row(
     "What does the gateway do about it?", 8,
