@@ -24,7 +24,7 @@ from harness import ROOT, Gateway, Mock, Upstream, chat_body, config, forever, m
 CONFIG = ROOT / "monitoring/alloy/config.alloy"
 LOKI = ROOT / "monitoring/loki/loki.yml"
 QUERIES = ROOT / "monitoring/loki/queries.md"
-LOG_PAGE = ROOT / "docs/log.md"
+LOG_PAGE, PAGE = ROOT / "docs/log.md", ROOT / "docs/logs.md"
 
 # Loki's defaults, which loki.yml keeps.
 LINE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_COUNT_MAX, LABELS_MAX = 256 * 1024, 64 * 1024, 128, 15
@@ -217,6 +217,24 @@ def test_a_stock_litellms_json_logs_go_through_too(pipeline):
     assert time.gmtime(e.time_ns // 10**9)[:6] == (2026, 11, 24, 1, 50, 23)
 
 
+def test_the_pages_name_the_labels_and_metadata_that_are_sent(pipeline):
+    stages = {b.name: b.attributes for b in pipeline.process.blocks}
+    for page in (PAGE, QUERIES):
+        rows = {first: re.findall(r"`([a-z_]+)[`=]", rest) for first, rest in re.findall(r"^\| (labels|structured metadata) \| ([^|]*) \|", page.read_text(), re.M)}
+        assert rows["labels"] == ["job", "instance", *stages["stage.labels"]["values"]], page
+        assert rows["structured metadata"] == list(stages["stage.structured_metadata"]["values"]), page
+
+
+def test_what_the_page_says_of_leaving_out_more_works(lines):
+    (block,) = re.findall(r"^```alloy\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    text = CONFIG.read_text()
+    at = text.index("  // The path says nothing")
+    changed = alloy.Pipeline(text[:at] + block + text[at:])
+    for line in lines:
+        record = json.loads(changed.run(line).line)
+        assert "client" not in record and record["timestamp"] == json.loads(line)["timestamp"]
+
+
 # ---- loki.yml ----
 
 def loki():
@@ -255,16 +273,20 @@ def test_lokis_environment_is_what_its_head_says():
 
 # ---- LogQL ----
 
-def queries():
-    return [q.strip() for q in re.findall(r"^```logql\n(.*?)^```", QUERIES.read_text(), re.M | re.S)]
+def queries(page=QUERIES):
+    return [q.strip() for q in re.findall(r"^```logql\n(.*?)^```", page.read_text(), re.M | re.S)]
+
+
+def parsed(expressions):
+    if not shutil.which("node"):
+        pytest.skip("no node here")
+    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(expressions), capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
 
 
 @pytest.fixture(scope="module")
 def trees():
-    if not shutil.which("node"):
-        pytest.skip("no node here")
-    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(queries()), capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
+    return parsed(queries())
 
 
 def nodes(tree, *names):
@@ -285,12 +307,15 @@ def test_queries_parse(trees):
         assert not list(nodes(tree, "⚠")), q
 
 
+def test_queries_of_the_page_parse():
+    assert len(queries(PAGE)) >= 2
+    for q, tree in zip(queries(PAGE), parsed(queries(PAGE))):
+        assert not list(nodes(tree, "⚠")), q
+
+
 def test_the_parser_finds_mistakes():
-    if not shutil.which("node"):
-        pytest.skip("no node here")
     wrong = ['{job="weir"', '{job="weir"} | json a=', 'sum by (model (rate({job="weir"}[5m]))', 'rate({job="weir"})']
-    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(wrong), capture_output=True, text=True, check=True)
-    for text, tree in zip(wrong, json.loads(ran.stdout)):
+    for text, tree in zip(wrong, parsed(wrong)):
         assert list(nodes(tree, "⚠")), text
 
 
