@@ -412,6 +412,27 @@ def test_an_archive_that_does_not_fit_is_refused(archive, tmp_path, name, change
     assert not (tmp_path / "restored").exists()
 
 
+@pytest.mark.parametrize("target", ["/tmp", "../../.."])
+def test_a_link_that_leads_out_writes_nothing_outside(tmp_path, target):
+    """An archive whose manifest fits, made by somebody else: a folder that is a link, and a file in it."""
+    import hashlib
+    path, data = tmp_path / "a.tar.gz", b"evil"
+    manifest = f"{hashlib.sha256(data).hexdigest()}  project/out/weir-evil\nlink  project/out -> {target}\n".encode()
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in (("MANIFEST.sha256", manifest), ("project/out", None), ("project/out/weir-evil", data)):
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.linkname = tarfile.SYMTYPE, target
+                tar.addfile(info)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    (tmp_path / "a/b").mkdir(parents=True)
+    ran = run(RESTORE, path, tmp_path / "a/b/restored")
+    assert ran.returncode == 1, (ran.stdout, ran.stderr)
+    assert not list(tmp_path.rglob("weir-evil")) and not pathlib.Path("/tmp/weir-evil").exists()
+
+
 def test_a_device_in_an_archive_is_refused(tmp_path):
     path = tmp_path / "a.tar.gz"
     with tarfile.open(path, "w:gz") as tar:
@@ -529,6 +550,35 @@ def test_help_names_every_option(script):
     import re
     taken = set(re.findall(r"^    (?:-\w \| )?(--[a-z-]+)\)", script.read_text(), re.M))
     assert taken and taken == {t for t in taken if re.search(rf"(?<![\w-]){t}\b", ran.stdout)}
+
+
+UNITS = ROOT / "monitoring/systemd"
+
+
+def test_the_units(tmp_path):
+    """systemd's own check; the unit names a checkout in /opt/weir, here it is this one. Options of the command are options of the script."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    text = (UNITS / "backup-monitoring.service").read_text()
+    assert text.count("/opt/weir/scripts/backup-monitoring") == 1
+    (tmp_path / "backup-monitoring.service").write_text(text.replace("/opt/weir", str(ROOT)))
+    shutil.copy(UNITS / "backup-monitoring.timer", tmp_path)
+    for name in ("backup-monitoring.service", "backup-monitoring.timer"):
+        ran = run("/usr/bin/env", "systemd-analyze", "verify", "--man=no", "--recursive-errors=no", tmp_path / name)
+        assert ran.returncode == 0 and not ran.stderr, ran.stderr
+    ran = run("/usr/bin/env", "systemd-analyze", "security", "--offline=true", "--threshold=25", tmp_path / "backup-monitoring.service")
+    assert ran.returncode == 0, ran.stdout[-300:]
+
+
+def test_commands_of_the_page_have_options_that_exist():
+    import re
+    known = set(re.findall(r"--[a-z-]+", run(BACKUP, "--help").stdout + run(RESTORE, "--help").stdout))
+    texts = [(ROOT / "docs/backup.md").read_text(), (UNITS / "backup-monitoring.service").read_text()]
+    lines = [line for text in texts for line in text.splitlines() if re.search(r"(backup|restore)-monitoring .*--|^# BACKUP_OPTIONS", line)]
+    assert len(lines) >= 6
+    for line in lines:
+        used = set(re.findall(r"(?<![\w-])--[a-z-]+", line)) - {"--web"}
+        assert used <= known | {"--help", "--now"}, line
 
 
 def test_it_runs_from_anywhere_and_through_a_link(tmp_path):

@@ -269,6 +269,7 @@ def test_lokis_environment_is_what_its_head_says():
     text = LOKI.read_text()
     named = set(re.findall(r"^#     ([A-Z_]+) ", text, re.M))
     assert named == set(re.findall(r"\$\{([A-Z_]+):-", text)) and "-config.expand-env=true" in text
+    assert len(re.findall(r"\$", text)) == len(re.findall(r"\$\{[A-Z_]+:-[a-z0-9./]+\}", text)), "the expansion knows no comments"
 
 
 # ---- LogQL ----
