@@ -364,15 +364,38 @@ def compare(sign, left, right):
     return {">": left > right, ">=": left >= right, "<": left < right, "<=": left <= right, "==": left == right}[sign]
 
 
+def flattened(record, before=""):
+    """The names that `| json` without expressions makes: nested ones with an underscore, arrays left out."""
+    found = {}
+    for name, value in record.items():
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", before + name)
+        if isinstance(value, dict):
+            found.update(flattened(value, f"{name}_"))
+        elif not isinstance(value, list):
+            found[name] = alloy.as_text(value) or ""
+    return found
+
+
+STAGES = ("Selector", "LineFilter", "LabelParser", "LabelFilter", "LabelExtractionExpression", "Unwrap", "UnwrapExpr")
+UNKNOWN = ("Regexp", "Pattern", "Logfmt", "Unpack", "LabelFormatExpr", "DropLabelsExpr", "KeepLabelsExpr", "Decolorize", "DistinctFilter")
+
+
 def selected(log_expr, entry):
     """Whether a log expression lets an entry through, as Loki's documentation describes its stages. Refuses stages that it does not know."""
     names = {**entry.labels, **entry.metadata}
-    for tree in nodes(log_expr, "Selector", "LabelFilter", "LabelExtractionExpression", "Unwrap", "UnwrapExpr", "Filter", "Regexp", "Pattern", "Logfmt"):
+    for tree in nodes(log_expr, *STAGES, *UNKNOWN):
         kind, text, inner = tree
         if kind == "Selector":
             for _, _, (name, sign, value) in nodes(tree, "Matcher"):
                 if not compare(sign[1], entry.labels.get(name[1], ""), unquoted(value[1])):
                     return False
+        elif kind == "LineFilter":
+            assert inner[0][1] == "|=", text
+            if unquoted(inner[1][1]) not in entry.line:
+                return False
+        elif kind == "LabelParser":
+            assert text == "json", text
+            names = {**flattened(json.loads(entry.line)), **names}
         elif kind == "LabelExtractionExpression":
             value = alloy.search(unquoted(inner[2][1]), json.loads(entry.line))
             names[inner[0][1]] = alloy.as_text(value) or ""
@@ -407,6 +430,28 @@ def test_every_query_selects_lines_of_a_real_log(trees, entries):
         for selection in selections:
             found = [e for e in entries if selected(selection, e)]
             assert bool(found) != bool(may_be_empty(selection[1])), f"{len(found)} of {len(entries)} lines: {selection[1]}"
+
+
+def dashboards_queries():
+    """(file, title, expression) of every log query in the dashboards, Grafana's variables replaced: an id is empty, an interval a minute."""
+    for path in sorted((ROOT / "monitoring/grafana/dashboards").glob("*.json")):
+        panels = json.loads(path.read_text())["panels"]
+        for panel in [*panels, *(inner for p in panels for inner in p.get("panels", []))]:
+            for target in panel.get("targets", []):
+                if target["datasource"]["type"] == "loki":
+                    expr = re.sub(r"\$\{?__\w+\}?", "1m", target["expr"])
+                    yield path.name, panel["title"], re.sub(r"\$\{?request_id\}?", "", expr)
+
+
+def test_the_dashboards_log_panels_show_lines(entries):
+    """With the labels and the structured metadata of config.alloy."""
+    found = list(dashboards_queries())
+    if not found:
+        pytest.skip("no log panels in monitoring/grafana/dashboards")
+    for (name, title, expr), tree in zip(found, parsed([expr for _, _, expr in found])):
+        assert not list(nodes(tree, "⚠")), (name, title, expr)
+        for selection in list(nodes(tree, "LogRangeExpr")) or list(nodes(tree, "LogExpr")):
+            assert any(selected(selection, e) for e in entries), (name, title, selection[1])
 
 
 def test_the_gap_query_selects_a_gap(trees, pipeline):
