@@ -340,6 +340,7 @@ def test_hardened(name):
     assert uid.isdigit() and int(uid) > 0
     assert s["pids_limit"] > 0 and re.fullmatch(r"\d+[mg]", s["mem_limit"])
     assert s["restart"] == "unless-stopped"
+    assert (s["cpu_shares"] > 1024) == (name == "litellm"), "the gateway goes before who watches it"
 
 
 @EACH

@@ -18,6 +18,7 @@ for folder in (ROOT / "tests/monitoring", ROOT / "tests/e2e"):
     if str(folder) not in sys.path:
         sys.path.append(str(folder))
 
+import container  # noqa: E402  pylint: disable=wrong-import-position
 import dockerfile  # noqa: E402  pylint: disable=wrong-import-position
 from harness import COMPLETION, WEIR, Raw, Upstream, chat_body, forever, request, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -108,32 +109,10 @@ def test_a_program_that_needs_libraries_is_refused(tmp_path):
 
 # ---- running it ----
 
-CONTAINER = r"""set -eu
-root=$1 variables=$2; shift 2
-mount --bind "$root" "$root"
-mkdir -p "$root/dev/shm" "$root/proc"
-for name in null urandom; do touch "$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"; done
-mount --bind "$root/var/log/litellm" "$root/var/log/litellm"
-mount --bind "$root/var/lib/weir" "$root/var/lib/weir"
-mount -t tmpfs -o size=64m,mode=1777 tmpfs "$root/tmp"
-mount -t tmpfs -o size=256m,mode=1777 tmpfs "$root/dev/shm"
-mount -t proc proc "$root/proc"
-mount -o remount,bind,ro "$root"
-cd /
-exec env -i $variables setpriv --no-new-privs --bounding-set=-all,+setuid,+setgid,+sys_chroot /usr/sbin/chroot --userspec=65532:65532 --groups= "$root" "$@"
-"""
-
-
 def contained(image, words):
-    """Starts it as compose does: files of the image and mounts only, no capabilities, nothing to gain, Docker's few devices."""
-    variables = " ".join(f"{name}={value}" for name, value in dockerfile.environment(DOCKERFILE).items())
-    return subprocess.Popen(["unshare", "--mount", "bash", "-c", CONTAINER, "container", str(image), variables, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def can_contain():
-    if os.geteuid() != 0 or not shutil.which("setpriv"):
-        return False
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    """Starts it as compose does."""
+    return subprocess.Popen(container.words(image, f"{USER}:{USER}", dockerfile.environment(DOCKERFILE), ["/var/log/litellm", "/var/lib/weir"], words),
+                            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def ended(process):
@@ -141,7 +120,7 @@ def ended(process):
     return process.returncode, out + err
 
 
-needs_root = pytest.mark.skipif(not can_contain(), reason="a root folder of its own needs root, unshare and setpriv")
+needs_root = pytest.mark.skipif(not container.possible(), reason="a root folder of its own needs root, unshare and setpriv")
 
 
 def free_port():
@@ -176,8 +155,7 @@ def furnish(image, port, models):
     secrets = image / "run/secrets"
     secrets.mkdir(parents=True)
     shutil.copy(ROOT / "monitoring/secrets/litellm.yaml.example", secrets / "litellm")
-    (image / "etc/hosts").write_text("127.0.0.1 localhost\n127.0.0.1 host.docker.internal upstream.test\n")
-    (image / "etc/resolv.conf").write_text("nameserver 127.0.0.1\noptions timeout:1 attempts:1\n")
+    container.put_names(image, ["host.docker.internal", "upstream.test"])
 
 
 @needs_root
