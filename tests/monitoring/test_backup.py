@@ -306,6 +306,24 @@ def test_the_real_checkout_is_the_default(tmp_path):
     assert {"project/config/litellm-unified.yaml", "project/monitoring/alloy/config.alloy", "project/monitoring/loki/loki.yml"} <= names
 
 
+def test_a_users_configuration_and_units(project, tmp_path):
+    """~/.config/litellm, whose monitoring/ is a link to the checkout, as docs/services.md has it; what it leads to is saved once."""
+    home = tmp_path / "home"
+    (home / ".config/litellm").mkdir(parents=True)
+    (home / ".config/systemd/user/litellm.service.d").mkdir(parents=True)
+    (home / ".config/litellm/config.yaml").write_text("model_list: []\n")
+    (home / ".config/litellm/litellm.env").write_text("OPENAI_API_KEY=sk-secret\n")
+    (home / ".config/litellm/monitoring").symlink_to(project / "monitoring")
+    (home / ".config/systemd/user/litellm.service").write_text("[Service]\n")
+    (home / ".config/systemd/user/litellm.service.d/own.conf").write_text("[Service]\n")
+    ran = run("/usr/bin/env", f"HOME={home}", "XDG_CONFIG_HOME=", BACKUP, "-o", tmp_path / "out", "--project", project)
+    assert ran.returncode == 0 and "left out: " not in ran.stderr, ran.stderr
+    names = members(archives(tmp_path / "out")[0])
+    own = f"system{home}/.config"
+    assert {f"{own}/litellm/config.yaml", f"{own}/systemd/user/litellm.service", f"{own}/systemd/user/litellm.service.d/own.conf"} <= names
+    assert not any("litellm.env" in n or n.startswith(f"{own}/litellm/monitoring") for n in names)
+
+
 def test_config_and_include(project, tmp_path):
     (tmp_path / "etc").mkdir(mode=0o711)
     (tmp_path / "etc/gateway.yaml").write_text("model_list: []\n")
@@ -410,6 +428,27 @@ def test_an_archive_that_does_not_fit_is_refused(archive, tmp_path, name, change
     wrong = rewritten(archive, change, tmp_path / f"{name}.tar.gz")
     refused(run(RESTORE, wrong, tmp_path / "restored"), said)
     assert not (tmp_path / "restored").exists()
+
+
+@pytest.mark.parametrize("target", ["/tmp", "../../.."])
+def test_a_link_that_leads_out_writes_nothing_outside(tmp_path, target):
+    """An archive whose manifest fits, made by somebody else: a folder that is a link, and a file in it."""
+    import hashlib
+    path, data = tmp_path / "a.tar.gz", b"evil"
+    manifest = f"{hashlib.sha256(data).hexdigest()}  project/out/weir-evil\nlink  project/out -> {target}\n".encode()
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in (("MANIFEST.sha256", manifest), ("project/out", None), ("project/out/weir-evil", data)):
+            info = tarfile.TarInfo(name)
+            if content is None:
+                info.type, info.linkname = tarfile.SYMTYPE, target
+                tar.addfile(info)
+            else:
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    (tmp_path / "a/b").mkdir(parents=True)
+    ran = run(RESTORE, path, tmp_path / "a/b/restored")
+    assert ran.returncode == 1, (ran.stdout, ran.stderr)
+    assert not list(tmp_path.rglob("weir-evil")) and not pathlib.Path("/tmp/weir-evil").exists()
 
 
 def test_a_device_in_an_archive_is_refused(tmp_path):
@@ -529,6 +568,38 @@ def test_help_names_every_option(script):
     import re
     taken = set(re.findall(r"^    (?:-\w \| )?(--[a-z-]+)\)", script.read_text(), re.M))
     assert taken and taken == {t for t in taken if re.search(rf"(?<![\w-]){t}\b", ran.stdout)}
+
+
+UNITS = ROOT / "monitoring/systemd"
+
+
+def test_the_units(tmp_path):
+    """systemd's own check; the unit names a checkout in /opt/weir, here it is this one. Options of the command are options of the script."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("no systemd-analyze here")
+    for folder, checkout, words in ((UNITS / "system", "/opt/weir", []), (UNITS, "%h/weir", ["--user"])):
+        text = (folder / "backup-monitoring.service").read_text()
+        assert text.count(f"{checkout}/scripts/backup-monitoring") == 1
+        copies = tmp_path / (words[0] if words else "system")
+        copies.mkdir()
+        (copies / "backup-monitoring.service").write_text(text.replace(checkout, str(ROOT)))
+        shutil.copy(folder / "backup-monitoring.timer", copies)
+        for name in ("backup-monitoring.service", "backup-monitoring.timer"):
+            ran = run("/usr/bin/env", f"XDG_RUNTIME_DIR={tmp_path}", "systemd-analyze", *words, "verify", "--man=no", "--recursive-errors=no", copies / name)
+            assert ran.returncode == 0 and not ran.stderr, ran.stderr
+    ran = run("/usr/bin/env", "systemd-analyze", "security", "--offline=true", "--threshold=25", tmp_path / "system/backup-monitoring.service")
+    assert ran.returncode == 0, ran.stdout[-300:]
+
+
+def test_commands_of_the_page_have_options_that_exist():
+    import re
+    known = set(re.findall(r"--[a-z-]+", run(BACKUP, "--help").stdout + run(RESTORE, "--help").stdout))
+    texts = [p.read_text() for p in (ROOT / "docs/backup.md", UNITS / "backup-monitoring.service", UNITS / "system/backup-monitoring.service")]
+    lines = [line for text in texts for line in text.splitlines() if re.search(r"(backup|restore)-monitoring .*--|^# BACKUP_OPTIONS", line)]
+    assert len(lines) >= 6
+    for line in lines:
+        used = set(re.findall(r"(?<![\w-])--[a-z-]+", line)) - {"--web"}
+        assert used <= known | {"--help", "--now", "--user"}, line
 
 
 def test_it_runs_from_anywhere_and_through_a_link(tmp_path):

@@ -24,7 +24,7 @@ from harness import ROOT, Gateway, Mock, Upstream, chat_body, config, forever, m
 CONFIG = ROOT / "monitoring/alloy/config.alloy"
 LOKI = ROOT / "monitoring/loki/loki.yml"
 QUERIES = ROOT / "monitoring/loki/queries.md"
-LOG_PAGE = ROOT / "docs/log.md"
+LOG_PAGE, PAGE = ROOT / "docs/log.md", ROOT / "docs/logs.md"
 
 # Loki's defaults, which loki.yml keeps.
 LINE_BYTES_MAX, METADATA_BYTES_MAX, METADATA_COUNT_MAX, LABELS_MAX = 256 * 1024, 64 * 1024, 128, 15
@@ -217,6 +217,24 @@ def test_a_stock_litellms_json_logs_go_through_too(pipeline):
     assert time.gmtime(e.time_ns // 10**9)[:6] == (2026, 11, 24, 1, 50, 23)
 
 
+def test_the_pages_name_the_labels_and_metadata_that_are_sent(pipeline):
+    stages = {b.name: b.attributes for b in pipeline.process.blocks}
+    for page in (PAGE, QUERIES):
+        rows = {first: re.findall(r"`([a-z_]+)[`=]", rest) for first, rest in re.findall(r"^\| (labels|structured metadata) \| ([^|]*) \|", page.read_text(), re.M)}
+        assert rows["labels"] == ["job", "instance", *stages["stage.labels"]["values"]], page
+        assert rows["structured metadata"] == list(stages["stage.structured_metadata"]["values"]), page
+
+
+def test_what_the_page_says_of_leaving_out_more_works(lines):
+    (block,) = re.findall(r"^```alloy\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    text = CONFIG.read_text()
+    at = text.index("  // The path says nothing")
+    changed = alloy.Pipeline(text[:at] + block + text[at:])
+    for line in lines:
+        record = json.loads(changed.run(line).line)
+        assert "client" not in record and record["timestamp"] == json.loads(line)["timestamp"]
+
+
 # ---- loki.yml ----
 
 def loki():
@@ -251,20 +269,25 @@ def test_lokis_environment_is_what_its_head_says():
     text = LOKI.read_text()
     named = set(re.findall(r"^#     ([A-Z_]+) ", text, re.M))
     assert named == set(re.findall(r"\$\{([A-Z_]+):-", text)) and "-config.expand-env=true" in text
+    assert len(re.findall(r"\$", text)) == len(re.findall(r"\$\{[A-Z_]+:-[a-z0-9./]+\}", text)), "the expansion knows no comments"
 
 
 # ---- LogQL ----
 
-def queries():
-    return [q.strip() for q in re.findall(r"^```logql\n(.*?)^```", QUERIES.read_text(), re.M | re.S)]
+def queries(page=QUERIES):
+    return [q.strip() for q in re.findall(r"^```logql\n(.*?)^```", page.read_text(), re.M | re.S)]
+
+
+def parsed(expressions):
+    if not shutil.which("node"):
+        pytest.skip("no node here")
+    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(expressions), capture_output=True, text=True, check=True)
+    return json.loads(ran.stdout)
 
 
 @pytest.fixture(scope="module")
 def trees():
-    if not shutil.which("node"):
-        pytest.skip("no node here")
-    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(queries()), capture_output=True, text=True, check=True)
-    return json.loads(ran.stdout)
+    return parsed(queries())
 
 
 def nodes(tree, *names):
@@ -285,12 +308,15 @@ def test_queries_parse(trees):
         assert not list(nodes(tree, "⚠")), q
 
 
+def test_queries_of_the_page_parse():
+    assert len(queries(PAGE)) >= 2
+    for q, tree in zip(queries(PAGE), parsed(queries(PAGE))):
+        assert not list(nodes(tree, "⚠")), q
+
+
 def test_the_parser_finds_mistakes():
-    if not shutil.which("node"):
-        pytest.skip("no node here")
     wrong = ['{job="weir"', '{job="weir"} | json a=', 'sum by (model (rate({job="weir"}[5m]))', 'rate({job="weir"})']
-    ran = subprocess.run(["node", ROOT / "tests/monitoring/logql.mjs"], input=json.dumps(wrong), capture_output=True, text=True, check=True)
-    for text, tree in zip(wrong, json.loads(ran.stdout)):
+    for text, tree in zip(wrong, parsed(wrong)):
         assert list(nodes(tree, "⚠")), text
 
 
@@ -338,15 +364,38 @@ def compare(sign, left, right):
     return {">": left > right, ">=": left >= right, "<": left < right, "<=": left <= right, "==": left == right}[sign]
 
 
+def flattened(record, before=""):
+    """The names that `| json` without expressions makes: nested ones with an underscore, arrays left out."""
+    found = {}
+    for name, value in record.items():
+        name = re.sub(r"[^a-zA-Z0-9_]", "_", before + name)
+        if isinstance(value, dict):
+            found.update(flattened(value, f"{name}_"))
+        elif not isinstance(value, list):
+            found[name] = alloy.as_text(value) or ""
+    return found
+
+
+STAGES = ("Selector", "LineFilter", "LabelParser", "LabelFilter", "LabelExtractionExpression", "Unwrap", "UnwrapExpr")
+UNKNOWN = ("Regexp", "Pattern", "Logfmt", "Unpack", "LabelFormatExpr", "DropLabelsExpr", "KeepLabelsExpr", "Decolorize", "DistinctFilter")
+
+
 def selected(log_expr, entry):
     """Whether a log expression lets an entry through, as Loki's documentation describes its stages. Refuses stages that it does not know."""
     names = {**entry.labels, **entry.metadata}
-    for tree in nodes(log_expr, "Selector", "LabelFilter", "LabelExtractionExpression", "Unwrap", "UnwrapExpr", "Filter", "Regexp", "Pattern", "Logfmt"):
+    for tree in nodes(log_expr, *STAGES, *UNKNOWN):
         kind, text, inner = tree
         if kind == "Selector":
             for _, _, (name, sign, value) in nodes(tree, "Matcher"):
                 if not compare(sign[1], entry.labels.get(name[1], ""), unquoted(value[1])):
                     return False
+        elif kind == "LineFilter":
+            assert inner[0][1] == "|=", text
+            if unquoted(inner[1][1]) not in entry.line:
+                return False
+        elif kind == "LabelParser":
+            assert text == "json", text
+            names = {**flattened(json.loads(entry.line)), **names}
         elif kind == "LabelExtractionExpression":
             value = alloy.search(unquoted(inner[2][1]), json.loads(entry.line))
             names[inner[0][1]] = alloy.as_text(value) or ""
@@ -381,6 +430,28 @@ def test_every_query_selects_lines_of_a_real_log(trees, entries):
         for selection in selections:
             found = [e for e in entries if selected(selection, e)]
             assert bool(found) != bool(may_be_empty(selection[1])), f"{len(found)} of {len(entries)} lines: {selection[1]}"
+
+
+def dashboards_queries():
+    """(file, title, expression) of every log query in the dashboards, Grafana's variables replaced: an id is empty, an interval a minute."""
+    for path in sorted((ROOT / "monitoring/grafana/dashboards").glob("*.json")):
+        panels = json.loads(path.read_text())["panels"]
+        for panel in [*panels, *(inner for p in panels for inner in p.get("panels", []))]:
+            for target in panel.get("targets", []):
+                if target["datasource"]["type"] == "loki":
+                    expr = re.sub(r"\$\{?__\w+\}?", "1m", target["expr"])
+                    yield path.name, panel["title"], re.sub(r"\$\{?request_id\}?", "", expr)
+
+
+def test_the_dashboards_log_panels_show_lines(entries):
+    """With the labels and the structured metadata of config.alloy."""
+    found = list(dashboards_queries())
+    if not found:
+        pytest.skip("no log panels in monitoring/grafana/dashboards")
+    for (name, title, expr), tree in zip(found, parsed([expr for _, _, expr in found])):
+        assert not list(nodes(tree, "⚠")), (name, title, expr)
+        for selection in list(nodes(tree, "LogRangeExpr")) or list(nodes(tree, "LogExpr")):
+            assert any(selected(selection, e) for e in entries), (name, title, selection[1])
 
 
 def test_the_gap_query_selects_a_gap(trees, pipeline):
