@@ -67,6 +67,8 @@ void loader_take(struct loader *l, const struct err *e)
     struct yaml_node at = {.file = e->file[0] ? arena_str(l->arena, str_from(e->file)).p : "",
                            .line = e->line,
                            .column = e->column};
+    if (!l->error_count)
+        l->os_error = e->os_error;
     loader_error(l, &at, "%s", e->text);
 }
 
@@ -348,6 +350,8 @@ static bool told(const struct loader *l, struct err *e)
     const struct config_note *first = l->notes;
     for (int i = 0; i < l->note_count && !first->is_error; i++)
         first++;
+    if (e && !e->text[0] && l->error_count == 1)
+        e->os_error = l->os_error;
     return err_at(e, first->file, first->line, first->column, "%.*s", STR_ARG(first->text));
 }
 

@@ -49,8 +49,10 @@ static void housekeeping(struct timer *t)
 static void look_if_drained(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, drained);
-    bool due = loop_now_ns(w->loop) >= w->drain_due_ns;
-    if (http_server_open(w->server) == 0 || (due && !w->retiring)) {
+    bool due = loop_now_ns(w->loop) >= w->drain_due_ns, nothing_comes = w->quiet;
+    /* While another worker accepts, it may deal connections to this one; the last of them is here a pass after that has ended. */
+    w->quiet = __atomic_load_n(&w->gateway->accepting, __ATOMIC_ACQUIRE) <= 0;
+    if ((nothing_comes && http_server_open(w->server) == 0) || (due && !w->retiring)) {
         loop_stop(w->loop);
         return;
     }
@@ -61,6 +63,7 @@ static void look_if_drained(struct timer *t)
 
 static void look_after_drain(struct worker *w, bool retiring)
 {
+    __atomic_sub_fetch(&w->gateway->accepting, 1, __ATOMIC_RELEASE);
     w->retiring = retiring;
     w->drain_due_ns =
         loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
@@ -254,6 +257,7 @@ bool gateway_start(struct gateway *g, struct err *e)
     if (!key_service_start(g->keys, e))
         return false;
     log_start(g);
+    g->accepting = g->worker_count;
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
         if (error)
@@ -318,6 +322,7 @@ void gateway_free(struct gateway *g)
     cache_store_free(g->cache);
     metrics_free(g->metrics);
     mem_free(g->workers);
+    mem_free(g->sharing);
     if (g->snapshot)
         snapshot_put(g->snapshot);
     fleet_free(g->fleet);

@@ -104,7 +104,9 @@ struct gateway {
     bool ready, draining; /* atomic */
     bool
         handed_over; /* atomic: another process listens now; what is open here may end in its own time */
-    struct listeners listening;        /* [control] */
+    struct listeners listening;   /* [control] */
+    struct http_server **sharing; /* the workers', where they share sockets; NULL: they do not */
+    int accepting;                /* atomic: workers that do */
     const struct listeners *inherited; /* from another process, or NULL */
     bool took_over;                    /* and that was a weir */
     const char *version, *commit;
@@ -136,6 +138,7 @@ struct worker {
     uint64_t peak_open;          /* connections, since memory was last given back to the system */
     struct timer housekeeping, drained;
     uint64_t drain_due_ns;
+    bool quiet;           /* draining: at the last look no worker accepted any more */
     char *config_problem; /* why the newest reload failed; NULL: it did not */
     int64_t config_problem_real_us;
     bool retiring; /* another process listens: requests may take their time */

@@ -6,8 +6,9 @@
  *   systemd's     (net/activation.c) each worker on each of them. No sockets of our own beside them: what waits in the queue of systemd's is
  *                 answered by the next process, what waits in one of ours would be reset when this one ends
  *
- * A shared socket wakes every idle worker for each connection, and whoever is first has it. That is what spreads them: with EPOLLEXCLUSIVE
- * the kernel wakes the first in its list, and one worker would get nearly all. */
+ * A shared socket wakes every idle worker for each connection, and the first to come accepts. Of 200 connections one of two workers got 186 so, and with
+ * EPOLLEXCLUSIVE all 200; so who accepts deals them out (http_server_deal). (EPOLLEXCLUSIVE would also lose the wake-up for a connection when the
+ * worker that was chosen stops listening at that moment, and a successor has the same socket.) */
 #include "gateway/gateway.h"
 
 #include <errno.h>
@@ -60,6 +61,15 @@ static bool listen_on(struct gateway *g, int worker, int fd)
     return true;
 }
 
+static void share(struct gateway *g)
+{
+    g->sharing = mem_alloc((size_t)g->worker_count * sizeof(struct http_server *));
+    for (int w = 0; w < g->worker_count; w++) {
+        g->sharing[w] = g->workers[w].server;
+        http_server_deal(g->workers[w].server, g->sharing, g->worker_count);
+    }
+}
+
 /* Every socket taken over is listened on by one worker at least: whoever waits in its queue is served. Workers beyond them get a
  * socket of their own, or share one. */
 static bool listen_inherited(struct gateway *g, const struct listeners *in, struct err *e)
@@ -68,6 +78,8 @@ static bool listen_inherited(struct gateway *g, const struct listeners *in, stru
     bool is_unix = str_starts(host, STR("unix:"));
     int count = MAX(in->count, g->worker_count);
     g->listening.port = in->port;
+    if (is_unix)
+        share(g);
     for (int i = 0; i < count; i++) {
         int fd = i < in->count ? in->fds[i] : -1;
         if (fd < 0 && !is_unix)
@@ -84,6 +96,7 @@ static bool listen_inherited(struct gateway *g, const struct listeners *in, stru
 static bool listen_activated(struct gateway *g, const struct listeners *in, struct err *e)
 {
     g->listening.activated = true;
+    share(g);
     for (int i = 0; i < in->count; i++) {
         if (!g->listening.port)
             g->listening.port = port_of(in->fds[i]);
@@ -103,6 +116,8 @@ static bool listen_all(struct gateway *g, struct err *e)
     int shared = -1;
     if (!is_unix && !port_is_free(g, e))
         return false;
+    if (is_unix)
+        share(g);
     for (int i = 0; i < g->worker_count; i++) {
         int fd;
         if (is_unix && shared >= 0)

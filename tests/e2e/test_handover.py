@@ -207,13 +207,13 @@ def test_systemd_learns_the_new_main_process(weir, mock, tmp_path):
         notify.bind(str(tmp_path / "notify"))
         notify.settimeout(PATIENCE_S)
         with Line(weir, config(model("a", mock.base, "openai/sim-fast")), env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as line:
-            assert notify.recv(1000) == b"READY=1"
+            assert notify.recv(1000).startswith(b"READY=1\n")
             pid = line.hand_over()
             assert notify.recv(1000) == f"MAINPID={pid}".encode()
-            assert notify.recv(1000) == b"READY=1"
+            assert notify.recv(1000).startswith(b"READY=1\n")
             assert line.first.wait() == 0
             os.kill(pid, signal.SIGTERM)
-            assert notify.recv(1000) == b"STOPPING=1"  # not the old one's
+            assert notify.recv(1000).startswith(b"STOPPING=1\n")  # not the old one's
 
 
 def test_a_stranger_at_the_door_gets_nothing(weir, mock):
