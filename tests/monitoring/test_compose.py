@@ -167,8 +167,13 @@ def targets_of(project):
                 files = sorted(place.parent.glob(place.name))
                 assert files, pattern
                 targets += [t for file in files for group in json.loads(file.read_text()) for t in group["targets"]]
-        found[job["job_name"]] = targets
+        found[job["job_name"]] = targets + named(job)
     return found
+
+
+def named(place):
+    """Targets that are asked of the name server."""
+    return [f"{name}:{sd['port']}" for sd in place.get("dns_sd_configs", []) for name in sd["names"]]
 
 
 def test_targets_of_the_gateway_as_a_service():
@@ -192,7 +197,7 @@ def test_localhost_is_each_containers_own(project):
             elif host != "host.docker.internal":
                 assert PORTS[host] == int(port), target
     alerting = yaml.safe_load(prometheus_configuration(project).read_text())["alerting"]["alertmanagers"]
-    assert [t for a in alerting for group in a["static_configs"] for t in group["targets"]] == ["alertmanager:9093"]
+    assert [t for a in alerting for t in named(a) + [t for group in a.get("static_configs", []) for t in group["targets"]]] == ["alertmanager:9093"]
     for name, service in project["services"].items():
         values = service.get("environment", {})
         for variable, value in values.items() if isinstance(values, dict) else []:

@@ -101,10 +101,10 @@ def test_runs(results, layout, gateway):
     result, said = results[layout]
     assert result["ended"] == {"litellm": None, "alertmanager": None, "prometheus": None}, said
     assert result["targets"] == {"litellm": [f"http://{gateway}:4000/metrics", "up", ""], "prometheus": ["http://localhost:9090/metrics", "up", ""],
-                                 "alertmanager": ["http://alertmanager:9093/metrics", "up", ""]}, said
+                                 "alertmanager": ["http://127.0.0.1:9093/metrics", "up", ""]}, said
     assert {name: check and check[0] for name, check in result["healthchecks"].items()} == {"litellm": 0, "alertmanager": 0}, result["healthchecks"]
     assert result["answer"] and float(result["counted"][0]["value"][1]) >= 1
-    assert len(result["rules"]) > 40 and result["alertmanagers"] == ["http://alertmanager:9093/api/v2/alerts"]
+    assert len(result["rules"]) > 40 and result["alertmanagers"] == ["http://127.0.0.1:9093/api/v2/alerts"]
     assert result["flags"]["storage.tsdb.retention.time"] == "30d" and result["flags"]["web.enable-admin-api"] == "false"
     assert result["firing"] == ["Watchdog"], "and no other alert"
     assert result["status"] == {"litellm": 0, "alertmanager": 0, "prometheus": 0}, said
