@@ -24,7 +24,7 @@ static struct group *rows_of(struct scrape *s, const struct family *f, value_fn 
                                                 [VALUE_PROVIDER] = d->provider_name};
         if (value(s, f, i) != METRICS_UNKNOWN)
             rows[n++] =
-                (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+                (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i, i};
     }
     if (n > 1)
         qsort(rows, n, sizeof *rows, scrape_compare_labels);
@@ -174,7 +174,7 @@ void scrape_each_key(struct scrape *s, const struct family *f)
         struct str values[VALUE_COUNT] = {
             [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
         rows[count++] =
-            (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+            (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i, i};
     }
     if (count > 1)
         qsort(rows, count, sizeof *rows, scrape_compare_labels);
