@@ -24,6 +24,7 @@
 #define TOKENS_MAX   ((int64_t)1 << 40)
 #define COST_MAX_USD 1e6
 #define PICO_PER_USD 1e12
+#define MICROS_MAX   ((int64_t)1 << 40) /* twelve days */
 
 /* ---- what a record's key is ---- */
 
@@ -50,9 +51,18 @@ static uint8_t traits_of(const struct record *r, bool deployed)
     return traits;
 }
 
-static struct outcome outcome_of(const struct record *r, bool deployed)
+/* Of the request; an attempt's is not told apart. */
+static uint8_t kind_of(const struct record *r, struct str requested)
 {
-    return (struct outcome){.http_status = status_of(r->http_status),
+    return str_eq(r->event, STR("attempt"))
+               ? OUTCOME_UNKNOWN
+               : (uint8_t)outcome_of_record(r, str_find(requested, '*') >= 0);
+}
+
+static struct outcome outcome_of(const struct record *r, struct str requested, bool deployed)
+{
+    return (struct outcome){.kind = kind_of(r, requested),
+                            .http_status = status_of(r->http_status),
                             .provider_status = status_of(r->error.provider_status),
                             .error_code = (uint8_t)r->error_code,
                             .traits = traits_of(r, deployed)};
@@ -83,7 +93,7 @@ static void key_of_record(struct key *k, const struct record *r)
                                                 : OTHER;
     key_set_deployment(k, r->deployed);
     key_set_caller(k, r);
-    k->outcome = outcome_of(r, r->deployed);
+    k->outcome = outcome_of(r, k->values[VALUE_REQUESTED], r->deployed);
 }
 
 /* What a log knows of the same: names. A model that nobody served may be any text a client sent: "other". */
@@ -96,7 +106,7 @@ static void key_of_names(struct key *k, const struct record *r)
     k->values[VALUE_API_BASE] = or_none(r->api_base);
     k->values[VALUE_PROVIDER] = or_none(r->provider);
     key_set_caller(k, r);
-    k->outcome = outcome_of(r, deployed);
+    k->outcome = outcome_of(r, k->values[VALUE_REQUESTED], deployed);
     if (k->outcome.traits & TRAIT_FAILURE)
         k->outcome.exception = metrics_exception(r->error.type);
 }
@@ -130,6 +140,11 @@ static uint64_t tokens(int64_t n)
     return (uint64_t)MIN(MAX(n, 0), TOKENS_MAX);
 }
 
+static uint64_t micros(int64_t us)
+{
+    return (uint64_t)MIN(MAX(us, 0), MICROS_MAX);
+}
+
 /* What a record adds to the numbers of its cells. */
 static void numbers_of(const struct record *r, uint64_t n[NUMBER_COUNT])
 {
@@ -145,6 +160,10 @@ static void numbers_of(const struct record *r, uint64_t n[NUMBER_COUNT])
         n[NUMBER_ESTIMATED_TOKENS] = prompt + completion;
     if (r->cost_usd > 0)
         n[NUMBER_COST] = (uint64_t)llround(MIN(r->cost_usd, COST_MAX_USD) * PICO_PER_USD);
+    n[NUMBER_SLOW] = r->slow == 1;
+    n[NUMBER_LOAD] = micros(r->engine.load_us);
+    n[NUMBER_PREFILL] = micros(r->engine.prefill_us);
+    n[NUMBER_DECODE] = micros(r->engine.decode_us);
     n[NUMBER_UNPRICED] = total > 0 && r->cost_usd < 0;
     if (str_eq(r->cache, STR("hit"))) {
         n[NUMBER_CACHE_HITS] = 1;
@@ -163,10 +182,10 @@ static void add_numbers(struct cell *c, const uint64_t *n, int count)
 
 /* Streams: from the first token to the last, which are n - 1 steps. Others: all of the
  * upstream's time. (LiteLLM divides a stream's time to first token by its tokens, which measures
- * neither.) */
+ * neither.) An answer from the response cache was not written token by token. */
 static void add_output_token_time(const struct metrics *m, struct cell *c, const struct record *r)
 {
-    if (r->completion_tokens < 1)
+    if (r->completion_tokens < 1 || str_eq(r->cache, STR("hit")))
         return;
     uint64_t n = tokens(r->completion_tokens);
     if (r->stream == 1 && r->output_us >= 0 && n > 1)
@@ -235,6 +254,8 @@ static inline void add_record(const struct metrics *m, struct shard *s, const st
 {
     uint64_t n[NUMBER_COUNT] = {0};
     bool folded = false;
+    if (UNLIKELY(r->fallback.to.n) && !(k->outcome.traits & TRAIT_ATTEMPT))
+        fallback_count(m, s, k, r, false);
     struct cell *c = metrics_cell(m, s, k, &folded);
     numbers_of(r, n);
     add_numbers(c, n, NUMBER_COUNT);
@@ -254,6 +275,14 @@ void metrics_record(struct metrics *m, int worker, const struct record *r)
     struct key k;
     key_of_record(&k, r);
     add_record(m, &m->shards[worker], &k, r);
+}
+
+void metrics_passed_on(struct metrics *m, int worker, const struct record *r)
+{
+    struct key k;
+    key_of_record(&k, r);
+    k.outcome.traits = TRAIT_FAILURE;
+    fallback_count(m, &m->shards[worker], &k, r, true);
 }
 
 void metrics_record_named(struct metrics *m, int worker, const struct record *r)
@@ -320,7 +349,9 @@ static void expect(struct metrics *m, struct shard *s, const struct deployment *
     if (!metrics_road_fits(m, s, &k))
         return;
     (void)metrics_account(m, s, metrics_cell(m, s, &k, &folded), &k, &folded);
-    k.outcome = (struct outcome){.traits = TRAIT_EXPECTED | TRAIT_DEPLOYED};
+    uint8_t streams = str_eq(d->mode, STR("embedding")) ? 0 : TRAIT_STREAM;
+    k.outcome = (struct outcome){.traits = (uint8_t)(TRAIT_EXPECTED | TRAIT_DEPLOYED | streams),
+                                 .kind = OUTCOME_UNKNOWN};
     (void)metrics_cell(m, s, &k, &folded);
 }
 

@@ -100,7 +100,7 @@ static void pile_fini(struct pile *p)
 
 static uint64_t outcome_bits(const struct outcome *o)
 {
-    return (uint64_t)o->exception << 48 | (uint64_t)o->http_status << 32 |
+    return (uint64_t)o->kind << 56 | (uint64_t)o->exception << 48 | (uint64_t)o->http_status << 32 |
            (uint64_t)o->provider_status << 16 | (uint64_t)o->error_code << 8 | o->traits;
 }
 
@@ -159,7 +159,7 @@ static struct road *find_road(const struct shard *s, const struct str *values, u
 
 static struct road *add_road(struct shard *s, const struct str *values, uint64_t hash)
 {
-    struct road *r = arena_zalloc(&s->road_memory, sizeof *r);
+    struct road *r = arena_zalloc(&s->memory, sizeof *r);
     r->hash = hash;
     for (int v = 0; v < VALUE_ROAD; v++)
         r->texts[v] = intern(&s->texts, values[v]);
@@ -327,20 +327,22 @@ void shard_init(const struct metrics *m, struct shard *s)
     pile_init(&s->cells, (m->coarse_at + account_bytes + 63) & ~(size_t)63,
               m->road_max * CLASSES_MAX);
     pile_init(&s->accounts, account_bytes, MAX(m->account_max, 1u));
+    s->fallbacks = mem_alloc(FALLBACK_SLOTS * sizeof(struct fallback_cell *));
     map_init(&s->texts.ids);
     arena_init(&s->texts.bytes, NULL, 0);
-    arena_init(&s->road_memory, NULL, 0);
+    arena_init(&s->memory, NULL, 0);
 }
 
 void shard_fini(struct shard *s)
 {
     pile_fini(&s->cells);
     pile_fini(&s->accounts);
+    fallbacks_free(s);
     mem_free(s->roads.slots);
     mem_free(s->account_table.slots);
     map_fini(&s->texts.ids);
     for (size_t i = 0; i < COUNT(s->texts.chunks); i++)
         mem_free(s->texts.chunks[i]);
     arena_fini(&s->texts.bytes);
-    arena_fini(&s->road_memory);
+    arena_fini(&s->memory);
 }

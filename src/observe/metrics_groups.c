@@ -183,24 +183,32 @@ static char *copy(char *at, struct str t)
     return at + t.n;
 }
 
+/* What stands behind a label's name: the text and its closing quote. */
+static struct str shown(const struct scrape *s, const struct view *v, const struct label *label,
+                        uint32_t cell)
+{
+    return label->text ? STR("\"") : s->escaped[v->ranks[label->value][cell]];
+}
+
 static struct str label_text(struct scrape *s, const struct view *v, const struct family *f,
                              const struct str *names, uint32_t cell)
 {
     size_t room = 0;
     for (size_t i = 0; i < f->label_count; i++)
-        room += names[i].n + s->escaped[v->ranks[f->labels[i].value][cell]].n;
+        room += names[i].n + shown(s, v, &f->labels[i], cell).n;
     char *text = arena_alloc(&s->kept, room + 1), *at = text;
     for (size_t i = 0; i < f->label_count; i++)
-        at = copy(copy(at, names[i]), s->escaped[v->ranks[f->labels[i].value][cell]]);
+        at = copy(copy(at, names[i]), shown(s, v, &f->labels[i], cell));
     return (struct str){text, room};
 }
 
-/* ,name=" for each label, the comma but for the first. */
+/* ,name=" for each label, the comma but for the first; and the text of one that has always the same. */
 static struct str *label_names(struct scrape *s, const struct family *f)
 {
     struct str *names = arena_alloc(&s->texts, (f->label_count + 1) * sizeof *names);
     for (size_t i = 0; i < f->label_count; i++)
-        names[i] = arena_printf(&s->texts, "%s%s=\"", i ? "," : "", f->labels[i].name);
+        names[i] = arena_printf(&s->texts, "%s%s=\"%s", i ? "," : "", f->labels[i].name,
+                                f->labels[i].text ? f->labels[i].text : "");
     return names;
 }
 

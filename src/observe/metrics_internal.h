@@ -10,6 +10,7 @@
 
 #include "base/map.h"
 #include "observe/metrics.h"
+#include "observe/outcome.h"
 
 /* What a label of a cell can show. */
 enum value {
@@ -31,7 +32,9 @@ enum value {
     /* What every cell has. */
     VALUE_OUTCOME, /* success, failure, cancelled */
     VALUE_NONE,    /* "None", LiteLLM's text for what is not known or not shown */
-    VALUE_COUNT
+    VALUE_COUNT,
+    VALUE_FALLBACK =
+        VALUE_COUNT /* of struct fallback_cell, not of cells: the model asked instead */
 };
 
 /* A family that shows one of these is a view of the accounts, any other of the cells of roads. */
@@ -45,17 +48,24 @@ enum number {
     NUMBER_PROMPT_TOKENS,
     NUMBER_COMPLETION_TOKENS,
     NUMBER_TOTAL_TOKENS,
-    NUMBER_COST,                                 /* 1e-12 USD */
-    NUMBER_ACCOUNT_COUNT,                        /* accounts hold those above, and no more */
-    NUMBER_CACHED_TOKENS = NUMBER_ACCOUNT_COUNT, /* read from the provider's prompt cache */
+    NUMBER_COST,          /* 1e-12 USD */
+    NUMBER_CACHED_TOKENS, /* read from the provider's prompt cache */
     NUMBER_REASONING_TOKENS,
-    NUMBER_ESTIMATED_TOKENS, /* counted by weir, not by the provider */
+    NUMBER_ACCOUNT_COUNT,                           /* accounts hold those above, and no more */
+    NUMBER_ESTIMATED_TOKENS = NUMBER_ACCOUNT_COUNT, /* counted by weir, not by the provider */
     NUMBER_UNPRICED,
     NUMBER_CACHE_HITS,
     NUMBER_CACHE_MISSES,
     NUMBER_CACHE_TOKENS, /* of answers served from the response cache */
+    NUMBER_SLOW,
+    NUMBER_LOAD, /* µs that an engine told of: loading, reading the prompt, writing the answer */
+    NUMBER_PREFILL,
+    NUMBER_DECODE,
     NUMBER_COUNT,
-    NUMBER_CALLS = NUMBER_COUNT /* not held: requests less those answered from the response cache */
+    /* Not held, but made of the cell's requests: */
+    NUMBER_CALLS = NUMBER_COUNT, /* less those answered from the response cache */
+    NUMBER_RETRIES,              /* all of them if it counts attempts, else none */
+    NUMBER_OUTCOME, /* + enum outcome_kind: all of them if it is the cell's, else none */
 };
 
 enum histogram {
@@ -76,6 +86,7 @@ enum {
     TRAIT_CANCELLED = 4,
     TRAIT_EXPECTED = 8, /* a failure that has not happened yet, for families to show as 0 */
     TRAIT_DEPLOYED = 16,
+    TRAIT_STREAM = 32,  /* of an expected one: there may be streams */
     TRAIT_UNKNOWN = 64, /* read from a log whose line does not say how the request ended */
     TRAIT_ATTEMPT =
         128, /* not a request: an attempt of one that went on to another (event "attempt") */
@@ -85,6 +96,7 @@ struct outcome {
     uint16_t http_status, provider_status;
     uint8_t error_code, traits;
     uint8_t exception; /* of a line of LiteLLM's: which of its classes (metrics_exceptions), or 0 */
+    uint8_t kind;      /* enum outcome_kind */
 };
 
 /* The last request seen in a bucket. A seqlock: `version` is odd while the owner writes. */
@@ -156,11 +168,32 @@ struct shard {
     uint64_t overflows;
     uint64_t errors[ERR_COUNT];
     struct texts texts;
-    struct arena road_memory; /* [owner] */
+    struct arena memory;              /* of roads and fallbacks [owner] */
+    struct fallback_cell **fallbacks; /* open addressing, FALLBACK_SLOTS; published with release */
+    uint32_t fallback_count;          /* [owner] */
 };
 
-/* Outcomes that one road can have: sets of traits. */
-#define CLASSES_MAX 32u
+/* Cells that one road can have, whatever a state file says: sets of traits and kinds of outcome. Some five are usual. */
+#define CLASSES_MAX 160u
+
+/* Requests that went on to another model, told apart by these. Never moved or freed before its shard. */
+#define FALLBACK_SLOTS 1024u
+#define FALLBACK_CELLS 512u /* then "other" */
+enum fallback_text {
+    FALLBACK_ASKED,
+    FALLBACK_TO,
+    FALLBACK_KEY_HASH,
+    FALLBACK_KEY_ALIAS,
+    FALLBACK_TEXTS
+};
+struct fallback_cell {
+    uint64_t hash;
+    struct str texts[FALLBACK_TEXTS];
+    struct str status, cause_status,
+        cause_class;   /* success, failure, cancelled; as LiteLLM's labels */
+    uint64_t requests; /* that ended at this model */
+    uint64_t passed;   /* that it failed too, and that went on to yet another */
+};
 
 struct metrics {
     struct shard *shards;
@@ -226,7 +259,7 @@ bool metrics_road_fits(const struct metrics *m, const struct shard *s, const str
 /* How a road's cells are told apart: what is left of an account's outcome. */
 static inline struct outcome cell_outcome(const struct outcome *o)
 {
-    return (struct outcome){.traits = o->traits};
+    return (struct outcome){.traits = o->traits, .kind = o->kind};
 }
 /* The texts that follow from an outcome and the provider's name. */
 struct derived {
@@ -239,6 +272,19 @@ void metrics_derive(struct arena *a, const struct outcome *o, struct str provide
 #define METRICS_EXCEPTIONS_MAX 40
 extern const char *const metrics_exceptions[METRICS_EXCEPTIONS_MAX]; /* NULL where there is none */
 uint8_t metrics_exception(struct str name);                          /* 0: not one of them */
+
+/* LiteLLM's text for a failure: "Openai.RateLimitError", or "ProxyException" where no provider was asked. `provider` may be "None". [any] */
+struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o);
+struct str metrics_status_text(struct arena *a, const struct outcome *o);
+
+/* ---- metrics_fallbacks.c ---- */
+/* Counts a record that tells of a fallback; `passed`: its model failed, and yet another is asked. `k` is its key. [owner] */
+void fallback_count(const struct metrics *m, struct shard *s, const struct key *k,
+                    const struct record *r, bool passed);
+void fallbacks_free(struct shard *s);
+bool fallbacks_save(const struct metrics *m, struct buf *out); /* as metrics_save */
+bool fallbacks_load(const struct metrics *m, struct shard *s,
+                    struct str *from); /* as metrics_load */
 
 /* ---- metrics.c ---- */
 /* Copies a whole exemplar; false when there is none. [any] */

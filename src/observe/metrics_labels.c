@@ -100,11 +100,15 @@ static const char *exception_of(const struct outcome *o, uint16_t status)
     return "APIError";
 }
 
-/* "Openai.RateLimitError": the provider with its first letter raised, as LiteLLM prints it. */
-static struct str exception_class(struct arena *a, const struct outcome *o, struct str provider,
-                                  uint16_t status)
+static uint16_t told_status(const struct outcome *o)
 {
-    const char *class = exception_of(o, status);
+    return o->provider_status ? o->provider_status : o->http_status;
+}
+
+/* The provider's first letter is raised, as LiteLLM prints it. */
+struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o)
+{
+    const char *class = exception_of(o, told_status(o));
     if (!(o->traits & TRAIT_DEPLOYED) || str_eq(provider, NONE))
         return str_from(class);
     char first =
@@ -116,6 +120,11 @@ static struct str exception_class(struct arena *a, const struct outcome *o, stru
 static struct str status_text(struct arena *a, uint16_t status)
 {
     return status ? arena_printf(a, "%u", status) : NONE;
+}
+
+struct str metrics_status_text(struct arena *a, const struct outcome *o)
+{
+    return status_text(a, told_status(o));
 }
 
 static struct str outcome_text(const struct outcome *o)
@@ -130,11 +139,10 @@ void metrics_derive(struct arena *a, const struct outcome *o, struct str provide
                     struct derived *out)
 {
     bool failed = o->traits & TRAIT_FAILURE;
-    uint16_t status = o->provider_status ? o->provider_status : o->http_status;
     *out = (struct derived){
         .outcome = outcome_text(o),
         .status_code = status_text(a, o->http_status),
-        .exception_status = failed ? status_text(a, status) : NONE,
-        .exception_class = failed ? exception_class(a, o, provider, status) : NONE,
+        .exception_status = failed ? metrics_status_text(a, o) : NONE,
+        .exception_class = failed ? metrics_class_text(a, provider, o) : NONE,
     };
 }

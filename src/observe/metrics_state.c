@@ -8,7 +8,7 @@
 #include "observe/metrics_internal.h"
 
 #define FORMAT 2
-_Static_assert(NUMBER_COUNT == 12 && NUMBER_ACCOUNT_COUNT == 5 && HISTOGRAM_COUNT == 7 &&
+_Static_assert(NUMBER_COUNT == 16 && NUMBER_ACCOUNT_COUNT == 7 && HISTOGRAM_COUNT == 7 &&
                    VALUE_ROAD == 5 && VALUE_KEYED == 8,
                "cells are made of other things than before: another FORMAT");
 
@@ -65,10 +65,15 @@ static bool put_numbers(const struct cell *c, size_t count, struct buf *out)
     return ok;
 }
 
+static bool put_class(const struct outcome *o, struct buf *out)
+{
+    return varint_put(out, o->traits) && varint_put_str(out, str_from(outcome_names[o->kind]));
+}
+
 static bool put_cell(const struct metrics *m, const struct shard *s, const struct cell *c,
                      struct buf *out)
 {
-    return put_texts(s, c, 0, VALUE_ROAD, out) && varint_put(out, c->outcome.traits) &&
+    return put_texts(s, c, 0, VALUE_ROAD, out) && put_class(&c->outcome, out) &&
            varint_put(out, (uint64_t)MAX(COUNTER_GET(c->last_real_us), 0)) &&
            put_numbers(c, number_count(m), out);
 }
@@ -81,7 +86,7 @@ static bool put_account(const struct shard *s, const struct cell *c, bool coarse
     return put_texts(s, c, 0, VALUE_KEYED, out) && varint_put(out, coarse) &&
            varint_put(out, o->http_status) && varint_put(out, o->provider_status) &&
            varint_put_str(out, str_from(error)) && varint_put_str(out, str_from(exception)) &&
-           varint_put(out, o->traits) && put_numbers(c, NUMBER_ACCOUNT_COUNT, out);
+           put_class(o, out) && put_numbers(c, NUMBER_ACCOUNT_COUNT, out);
 }
 
 static bool put_shard(const struct metrics *m, const struct shard *s, struct buf *out)
@@ -113,6 +118,7 @@ void metrics_save(const struct metrics *m, struct buf *out)
               varint_put(out, overflows) && varint_put(out, (uint64_t)m->shard_count);
     for (int i = 0; i < m->shard_count; i++)
         ok = ok && put_shard(m, &m->shards[i], out);
+    ok = ok && fallbacks_save(m, out);
     ENSURE(ok);
 }
 
@@ -169,14 +175,24 @@ static bool get_status(struct str *from, uint16_t *out)
     return true;
 }
 
-/* One outcome, and what else there is: at most CLASSES_MAX sets (metrics_internal.h). */
-static bool get_traits(struct str *from, uint8_t *out)
+static bool kind_named(struct str name, uint8_t *kind)
+{
+    for (*kind = 0; *kind < OUTCOME_COUNT; ++*kind)
+        if (str_eq(name, str_from(outcome_names[*kind])))
+            return true;
+    return false;
+}
+
+/* What tells the cells of a road apart. One outcome, and what else there is: at most CLASSES_MAX sets (metrics_internal.h). */
+static bool get_class(struct str *from, struct outcome *o)
 {
     uint64_t traits;
-    if (!varint_get(from, &traits))
+    struct str kind;
+    if (!varint_get(from, &traits) || !varint_get_str(from, &kind) || !kind_named(kind, &o->kind))
         return false;
-    uint64_t outcome = traits & TRAITS_OF_OUTCOME, more = TRAIT_DEPLOYED | TRAIT_ATTEMPT;
-    *out = (uint8_t)traits;
+    uint64_t outcome = traits & TRAITS_OF_OUTCOME,
+             more = TRAIT_DEPLOYED | TRAIT_STREAM | TRAIT_ATTEMPT;
+    o->traits = (uint8_t)traits;
     return outcome && !(outcome & (outcome - 1)) && !(traits & ~(outcome | more));
 }
 
@@ -205,7 +221,7 @@ static bool get_cell(const struct metrics *m, struct shard *s, struct str *from)
     struct key k = {0};
     uint64_t last_us;
     bool folded = false;
-    if (!get_texts(from, &k, 0, VALUE_ROAD) || !get_traits(from, &k.outcome.traits) ||
+    if (!get_texts(from, &k, 0, VALUE_ROAD) || !get_class(from, &k.outcome) ||
         !varint_get(from, &last_us) || last_us > INT64_MAX)
         return false;
     struct cell *c = metrics_cell(m, s, &k, &folded);
@@ -218,8 +234,7 @@ static bool get_outcome(struct str *from, struct outcome *o)
 {
     struct str error, exception;
     if (!get_status(from, &o->http_status) || !get_status(from, &o->provider_status) ||
-        !varint_get_str(from, &error) || !varint_get_str(from, &exception) ||
-        !get_traits(from, &o->traits))
+        !varint_get_str(from, &error) || !varint_get_str(from, &exception) || !get_class(from, o))
         return false;
     o->error_code = (uint8_t)error_named(error);
     o->exception = metrics_exception(exception);
@@ -271,6 +286,8 @@ bool metrics_load(struct metrics *m, struct str bytes, struct err *e)
     for (uint64_t i = 0; i < shards; i++)
         if (!get_shard(m, s, &bytes))
             return cut_short(e);
+    if (!fallbacks_load(m, s, &bytes))
+        return cut_short(e);
     COUNTER_ADD(s->overflows, overflows); /* requests that did, not cells that do now */
     return bytes.n == 0 || cut_short(e);
 }
