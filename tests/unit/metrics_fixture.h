@@ -183,7 +183,7 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
          .reset_microhours = 1500000,
          .requests_allowed = UNKNOWN,
          .tokens_allowed = 1000,
-         .tokens_used = 999,
+         .tokens_used = 870,
          .parallel_allowed = UNKNOWN},
     };
     struct metrics_process p = {.about = METRICS_REQUESTS | METRICS_GATEWAY | METRICS_EXPORT |
