@@ -46,8 +46,7 @@ static struct config configured(void)
             .tpm = -1,
             .rpm = -1};
     }
-    return (struct config){
-        .deployments = all, .deployment_count = count, .series_budget = budget};
+    return (struct config){.deployments = all, .deployment_count = count, .series_budget = budget};
 }
 
 /* ---- what is recorded ---- */
@@ -121,8 +120,9 @@ static void fill_keys(struct metrics *m, const struct config *c, int worker)
 {
     for (uint32_t k = 0; k < keys; k++) {
         struct str alias = text("team-%02ld", (long)k, ""),
-                   hash = text("%02lx5f8c1e7d3b9a04652f1e0d9c8b7a6958473625140f1e2d3c4b5a69788796a5",
-                               (long)k, "");
+                   hash =
+                       text("%02lx5f8c1e7d3b9a04652f1e0d9c8b7a6958473625140f1e2d3c4b5a69788796a5",
+                            (long)k, "");
         for (uint32_t i = 0; i < c->deployment_count; i++) {
             struct record r = record_of(&c->deployments[(i * 7 + k) % c->deployment_count], i + k);
             r.key_alias = alias;
@@ -137,11 +137,8 @@ static void fill_keys(struct metrics *m, const struct config *c, int worker)
 static double one(const struct metrics *m, const struct config *c, enum metrics_format f, bool pack,
                   struct buf *out)
 {
-    const struct metrics_process p = {.version = "bench",
-                                      .git_commit = "",
-                                      .compiler = "",
-                                      .config = c,
-                                      .ready = true};
+    const struct metrics_process p = {
+        .version = "bench", .git_commit = "", .compiler = "", .config = c, .ready = true};
     buf_init(out, 0, NULL);
     uint64_t began_ns = clock_mono_ns();
     metrics_write(m, &p, f, out);
@@ -221,7 +218,7 @@ int main(int argc, char **argv)
                    {"--models", &models, 100000},
                    {"--providers", &hosts, COUNT(provider_names)},
                    {"--keys", &keys, 100000}};
-    budget = 5000;
+    budget = 6000; /* the default of weir_settings.series_budget */
     for (int i = 1; i < argc; i += 2) {
         bool known = i + 1 < argc && strcmp(argv[i], "--file") == 0;
         if (known)
