@@ -116,35 +116,79 @@ static void fill_models(struct metrics *m, const struct config *c, int worker)
     }
 }
 
+/* As many pairs of a key and a deployment as there is room for, and more; every worker sees others first. */
 static void fill_keys(struct metrics *m, const struct config *c, int worker)
 {
-    for (uint32_t k = 0; k < keys; k++) {
-        struct str alias = text("team-%02ld", (long)k, ""),
-                   hash =
-                       text("%02lx5f8c1e7d3b9a04652f1e0d9c8b7a6958473625140f1e2d3c4b5a69788796a5",
-                            (long)k, "");
-        for (uint32_t i = 0; i < c->deployment_count; i++) {
-            struct record r = record_of(&c->deployments[(i * 7 + k) % c->deployment_count], i + k);
-            r.key_alias = alias;
-            r.key_hash = hash;
-            metrics_record(m, worker, &r);
-        }
+    uint32_t all = (uint32_t)keys * c->deployment_count,
+             from = all / (uint32_t)workers * (uint32_t)worker;
+    struct str *aliases = mem_alloc((size_t)keys * sizeof *aliases),
+               *hashes = mem_alloc((size_t)keys * sizeof *hashes);
+    for (long k = 0; k < keys; k++) {
+        aliases[k] = text("team-%02ld", k, "");
+        hashes[k] =
+            text("%02lx5f8c1e7d3b9a04652f1e0d9c8b7a6958473625140f1e2d3c4b5a69788796a5", k, "");
+    }
+    for (uint32_t i = 0; i < all; i++) {
+        uint32_t pair = (from + i) % all, key = pair % (uint32_t)keys;
+        struct record r = record_of(&c->deployments[pair / (uint32_t)keys], i);
+        r.key_alias = aliases[key];
+        r.key_hash = hashes[key];
+        metrics_record(m, worker, &r);
     }
 }
 
 /* ---- measuring ---- */
 
-static double one(const struct metrics *m, const struct config *c, enum metrics_format f, bool pack,
-                  struct buf *out)
+struct packing {
+    struct gzip *gzip;
+    struct buf packed;
+};
+
+static bool pack(void *arg, struct buf *piece)
 {
-    const struct metrics_process p = {
-        .version = "bench", .git_commit = "", .compiler = "", .config = c, .ready = true};
+    struct packing *p = arg;
+    bool ok = gzip_add(p->gzip, buf_str(piece), false, &p->packed);
+    buf_clear(piece);
+    return ok;
+}
+
+static double cpu_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
+}
+
+struct taken {
+    double ms, cpu_ms;
+};
+
+/* As the gateway answers a scrape (admin.c). */
+static struct taken one(const struct metrics *m, const struct config *c, enum metrics_format f,
+                        bool packed, struct buf *out)
+{
+    struct packing packing = {0};
+    struct metrics_process p = {.version = "bench",
+                                .git_commit = "",
+                                .compiler = "",
+                                .config = c,
+                                .ready = true,
+                                .drain = packed ? pack : NULL,
+                                .drain_arg = &packing};
     buf_init(out, 0, NULL);
+    buf_init(&packing.packed, 0, NULL);
     uint64_t began_ns = clock_mono_ns();
+    double began_cpu_ms = cpu_ms();
+    if (packed)
+        packing.gzip = gzip_begin();
     metrics_write(m, &p, f, out);
-    if (pack)
-        ENSURE(gzip_body(out));
-    return (double)(clock_mono_ns() - began_ns) / 1e6;
+    if (packed) {
+        ENSURE(gzip_add(packing.gzip, buf_str(out), true, &packing.packed));
+        gzip_free(packing.gzip);
+        buf_fini(out);
+        *out = packing.packed;
+    }
+    return (struct taken){(double)(clock_mono_ns() - began_ns) / 1e6, cpu_ms() - began_cpu_ms};
 }
 
 static int by_value(const void *a, const void *b)
@@ -169,31 +213,42 @@ static void keep(struct str s, const char *suffix)
     ENSURE(f && fwrite(s.p, 1, s.n, f) == s.n && fclose(f) == 0);
 }
 
+static void print_spread(const char *name, double *values)
+{
+    qsort(values, (size_t)rounds, sizeof *values, by_value);
+    printf(", \"%s\": {\"min\": %.3f, \"median\": %.3f, \"max\": %.3f}", name, values[0],
+           values[rounds / 2], values[rounds - 1]);
+}
+
 static void measure(const struct metrics *m, const struct config *c)
 {
     static const char *const names[FORMATS] = {"text", "openmetrics", "text_gzip",
                                                "openmetrics_gzip"};
-    static double ms[FORMATS][ROUNDS_MAX];
-    uint64_t bytes[FORMATS] = {0}, lines = 0;
-    for (int64_t r = 0; r < rounds; r++) {
+    static double ms[FORMATS][ROUNDS_MAX], cpu[FORMATS][ROUNDS_MAX];
+    uint64_t bytes[FORMATS] = {0}, lines[FORMATS] = {0};
+    for (int64_t r = -1; r < rounds; r++) { /* one to warm up */
         for (int f = 0; f < FORMATS; f++) {
             struct buf out;
-            ms[f][r] = one(m, c, f % 2 ? METRICS_OPENMETRICS : METRICS_TEXT, f >= 2, &out);
+            struct taken t = one(m, c, f % 2 ? METRICS_OPENMETRICS : METRICS_TEXT, f >= 2, &out);
             bytes[f] = buf_used(&out);
-            if (f == 0 && r == 0)
-                lines = lines_of(buf_str(&out));
-            if (file && f < 2 && r == 0)
-                keep(buf_str(&out), names[f]);
+            if (r >= 0) {
+                ms[f][r] = t.ms;
+                cpu[f][r] = t.cpu_ms;
+            } else if (f < 2) {
+                lines[f] = lines[f + 2] = lines_of(buf_str(&out));
+                if (file)
+                    keep(buf_str(&out), names[f]);
+            }
             buf_fini(&out);
         }
     }
-    printf("{\"lines\": %llu", (unsigned long long)lines);
+    printf("{");
     for (int f = 0; f < FORMATS; f++) {
-        qsort(ms[f], (size_t)rounds, sizeof ms[f][0], by_value);
-        printf(", \"%s\": {\"bytes\": %llu, \"min_ms\": %.3f, \"median_ms\": %.3f, \"max_ms\": "
-               "%.3f}",
-               names[f], (unsigned long long)bytes[f], ms[f][0], ms[f][rounds / 2],
-               ms[f][rounds - 1]);
+        printf("%s\"%s\": {\"bytes\": %llu, \"lines\": %llu", f ? ", " : "", names[f],
+               (unsigned long long)bytes[f], (unsigned long long)lines[f]);
+        print_spread("ms", ms[f]);
+        print_spread("cpu_ms", cpu[f]);
+        printf("}");
     }
     printf("}\n");
 }
