@@ -10,9 +10,8 @@ bool gzip_accepted(struct str accept_encoding);
 /* Puts the compressed form in the place of the content, if that is long enough to be worth it. Returns whether it did. */
 bool gzip_body(struct buf *body);
 
-/* gzip_fast.c: for long text that is made piece by piece and repeats itself: packed while it is written, so that the whole of it is never in memory. Faster
- * than gzip_body, and less well. */
+/* The same for what is made piece by piece, and fast: packed while it is written, so that the whole of it is never in memory. NULL: no memory. */
 struct gzip *gzip_begin(void);
-/* Adds a piece, the last one ends it (and may be empty); what comes of it is appended to `packed`. False: no room there. */
+/* Adds a piece, the last one ends it; what comes of it is appended to `packed`. False: no memory. */
 MUST_USE bool gzip_add(struct gzip *g, struct str piece, bool last, struct buf *packed);
 void gzip_free(struct gzip *g); /* NULL is fine */

@@ -122,5 +122,5 @@ int main(void)
         cmocka_unit_test(random_texts),
         cmocka_unit_test(lines_shrink),
     };
-    return cmocka_run_group_tests_name("gzip_fast", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("gzip", tests, NULL, NULL);
 }
