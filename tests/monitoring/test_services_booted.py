@@ -244,7 +244,7 @@ def test_logrotate_reaches_the_service(running):
 ])
 def test_sandboxes_of_programs_that_cannot_be_had(running, unit, command):
     """In place of the program: reads what that reads, writes where that writes, and nowhere else."""
-    running.write("/run/instead", f"#!/bin/sh\nset -e\n{command}\n! touch /etc/x /var/lib/x /var/log/litellm/x 2>/dev/null\n", "755")
+    running.write("/run/instead", f"#!/bin/sh\nset -e\n{command}\nfor f in /etc/x /var/lib/x /var/log/litellm/x; do ! touch $f 2>/dev/null || exit 7; done\n", "755")
     running.write(f"/etc/systemd/system/{unit}.service.d/test.conf",
                   "[Service]\nType=oneshot\nRestart=no\nWorkingDirectory=/\nExecStart=\nExecStart=/run/instead\nExecReload=\n")
     running.run("systemctl", "daemon-reload")
