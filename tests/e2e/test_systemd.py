@@ -362,11 +362,13 @@ def test_systemd_socket_activate(tmp_path, mock):
     with open(tmp_path / "stderr", "ab") as err:
         w.process = subprocess.Popen(["/bin/bash", *w.words], stdin=subprocess.DEVNULL, stdout=err, stderr=err, cwd=tmp_path, env=w.env)
     w.port = port
-    wait_for(lambda: "Listening on" in w.said())
-    assert "listens on" not in w.said()
-    assert w.chat("a").status == 200
-    assert f"listens on http://127.0.0.1:{port} (systemd's socket" in w.said()
-    w.finish()
+    try:
+        wait_for(lambda: "Listening on" in w.said())
+        assert "listens on" not in w.said()
+        assert w.chat("a").status == 200
+        wait_for(lambda: f"listens on http://127.0.0.1:{port} (systemd's socket" in w.said())
+    finally:
+        w.finish()
 
 
 class Callers:
