@@ -304,7 +304,7 @@ static struct metrics *busy_metrics(void)
 
 /* What promtool says against names that are not ours to choose. */
 static const char *const dictated[] = {
-    /* LiteLLM does; promtool 2.42 says it, newer ones do not. */
+    /* LiteLLM's name; promtool 2.42 says it. */
     "litellm_api_key_budget_remaining_hours_metric use base unit \"seconds\" instead of \"hours\"",
 };
 
