@@ -328,6 +328,9 @@ def simulated(kind, headers=None, token_s=0.004, state=None):
 
 # ---- traffic ----
 
+AT_LEAST = 3  # of each kind
+
+
 class Kind:
     """One kind of request: how often it comes beside the others, whom it asks, and how."""
 
@@ -366,8 +369,8 @@ class Traffic:
 
     def run(self, part):
         rng = random.Random(f"{self.seed} {part}")
-        # Each kind comes once at the start, so that a short run has them all.
-        first = [kind for i, kind in enumerate(self.kinds) if i % len(self.threads) == part]
+        # Each kind comes at the start, so that a short run has them all.
+        first = [kind for i, kind in enumerate(self.kinds) if i % len(self.threads) == part] * AT_LEAST
         next_at = time.monotonic() + self.gap_s * rng.random()
         while not self.ending.is_set():
             kind = first.pop() if first else rng.choices(self.kinds, [k.weight for k in self.kinds])[0]

@@ -16,7 +16,7 @@ KEYS = [
     {"key": ALICE, "key_alias": "alice", "team_id": "blue", "max_budget": 100, "budget_duration": "30d", "rpm_limit": 100000, "tpm_limit": 100000000},
     {"key": BOB, "key_alias": "bob", "max_budget": 5, "budget_duration": "1d"},
     {"key": POOR, "key_alias": "poor", "max_budget": 0.0000001, "budget_duration": "30d"},
-    {"key": HURRIED, "key_alias": "hurried", "rpm_limit": 3},
+    {"key": HURRIED, "key_alias": "hurried", "rpm_limit": 2},
 ]
 PRICED = {"input_cost_per_token": 0.00000015, "output_cost_per_token": 0.0000006, "cache_read_input_token_cost": 0.00000007}
 FREE = {"input_cost_per_token": 0, "output_cost_per_token": 0}
