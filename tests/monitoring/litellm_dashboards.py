@@ -172,3 +172,11 @@ def queries(rate_interval="1m"):
     for metric in GENAI:
         found.append(Query("dashboard_genai_otel", "GenAI", f"sum(rate({metric}[{rate}]))", OTEL))
     return found
+
+
+def without_counterpart():
+    """Names of LiteLLM's metrics that weir has not, as the table above says: with the endings that samples have."""
+    families = {family for _, family, _, reason in COUNTERS if reason} | {family for _, family, reason in HISTOGRAMS if reason}
+    families |= {family for _, family, _, reason in GAUGES if reason}
+    families |= {f"litellm_{service}_{kind}" for service, reason in SERVICES if reason for kind in ("latency", "total_requests", "failed_requests")}
+    return {family + ending for family in families for ending in ("", "_total", "_bucket", "_sum", "_count")}
