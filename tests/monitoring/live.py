@@ -61,15 +61,12 @@ def with_intervals(tree, interval):
 
 
 def set_targets(job, targets, folder):
-    """Puts targets where the job has its own: a static list, or the files it reads. Labels that the shipped target files give are kept."""
+    """Puts targets where the job has its own: a static list, or the files it reads. Labels that the shipped files give to targets are kept."""
     if "file_sd_configs" in job:
-        labels = {}
-        for sd in job["file_sd_configs"]:
-            for pattern in sd["files"]:
-                for path in sorted(folder.glob(pattern)):
-                    for group in json.loads(path.read_text()):
-                        labels = labels or group.get("labels", {})
-                    path.unlink()
+        files = [path for sd in job["file_sd_configs"] for pattern in sd["files"] for path in sorted(folder.glob(pattern))]
+        labels = next((group["labels"] for path in files for group in json.loads(path.read_text()) if group.get("labels")), {})
+        for path in files:
+            path.write_text("[]")
         first = folder / job["file_sd_configs"][0]["files"][0].replace("*", "live")
         first.parent.mkdir(parents=True, exist_ok=True)
         first.write_text(json.dumps([{"targets": targets, "labels": labels}]))
@@ -78,18 +75,19 @@ def set_targets(job, targets, folder):
 
 
 def copy_of_config(folder, targets, interval="1s", rules=None):
-    """Copies the shipped prometheus/ to the folder and points it at `targets`, {job name: [host:port]}, with "alertmanager" for its Alertmanager.
-    `rules(name, tree)` may return another tree for a rule file. Returns the path of prometheus.yml. Fails where anything else would differ."""
+    """Copies the shipped prometheus/ to the folder and points it at `targets`, {job name: [host:port]}, with "alertmanagers" for where alerts go.
+    `rules(name, tree)` may return another tree for a rule file. Returns the path of prometheus.yml. Fails where anything else would differ.
+    May be called again for a folder, with other targets."""
     folder = pathlib.Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(SHIPPED / "prometheus", folder, symlinks=False)
     path = folder / "prometheus.yml"
     shipped = yaml.safe_load(path.read_text())
     changed = with_intervals(copy.deepcopy(shipped), interval)
     for job in changed["scrape_configs"]:
-        if job["job_name"] in targets:
-            set_targets(job, targets[job["job_name"]], folder)
+        set_targets(job, targets[job["job_name"]], folder)
     for manager in changed.get("alerting", {}).get("alertmanagers", []):
-        set_targets(manager, targets.get("alertmanager", []), folder)
+        set_targets(manager, targets["alertmanagers"], folder)
     for where in differences(shipped, changed):
         assert where[-1] in INTERVALS or "targets" in where, f"prometheus.yml: the test would change {where}"
     path.write_text(json.dumps(changed, indent=1))
@@ -158,6 +156,9 @@ class Server:
             time.sleep(0.1)
         return False
 
+    def reload(self):
+        self.process.send_signal(signal.SIGHUP)
+
     def url(self, path, **parameters):
         return f"http://127.0.0.1:{self.port}{path}" + (f"?{urllib.parse.urlencode(parameters, doseq=True)}" if parameters else "")
 
@@ -206,9 +207,9 @@ class Alertmanager(Server):
 
 
 class Prometheus(Server):
-    def __init__(self, folder, config_path, data="data"):
+    def __init__(self, folder, config_path):
         super().__init__(folder, "prometheus", [
-            f"--config.file={config_path}", f"--storage.tsdb.path={data}", "--enable-feature=exemplar-storage",
+            f"--config.file={config_path}", "--storage.tsdb.path=data", "--enable-feature=exemplar-storage",
             "--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s", "--storage.tsdb.retention.time=60d"])
 
     def query(self, expr, at=None):

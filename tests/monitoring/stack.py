@@ -92,17 +92,12 @@ MIXED = [
 
 
 class Stack:
-    """Everything, on ports of its own, in one folder. `targets`: more host:port beside the gateway's; `rules` as for copy_of_config()."""
+    """Simulated providers, a gateway, Alertmanager and Prometheus, on ports of their own, in one folder."""
 
-    def __init__(self, folder, interval="1s", rules=None, prepare=None, **more):
-        self.folder, self.interval, self.rules, self.prepare, self.more = pathlib.Path(folder), interval, rules, prepare, more
-        self.stack, self.states = contextlib.ExitStack(), {}
-
-    def engine(self, kind, headers=None):
-        state = self.states[kind] = {}
-        server = Upstream(simulated(kind, headers, state=state))
-        self.stack.callback(server.close)
-        return server
+    def __init__(self, folder, rules=None, **more):
+        """`rules` as for copy_of_config(); `more` for settings() of the gateway."""
+        self.folder, self.rules, self.more = pathlib.Path(folder), rules, more
+        self.stack, self.states, self.prometheus = contextlib.ExitStack(), {}, None
 
     def __enter__(self):
         with contextlib.ExitStack() as guard:  # whatever was started ends, if the rest of it does not start
@@ -111,31 +106,24 @@ class Stack:
             guard.pop_all()
         return self
 
+    def __exit__(self, *_):
+        self.stack.close()
+
     def start(self):
         self.mock = self.stack.enter_context(Mock("--ttft-ms", "5", "--tokens-per-second", "400", "--jitter", "30", "--fault", FAULTS))
         self.servers = {kind: self.engine(kind, LIMITS if kind == "openai" else None) for kind in ("openai", "ollama", "vllm", "llama.cpp")}
-        bases = {"openai": self.mock.base, "limited": self.servers["openai"].base, "ollama": self.servers["ollama"].base[:-len("/v1")],
-                 "vllm": self.servers["vllm"].base, "llama": self.servers["llama.cpp"].base}
-        self.gateway = self.add_gateway("gateway", settings(**bases, **self.more))
-        self.bases = bases
+        self.bases = {"openai": self.mock.base, "limited": self.servers["openai"].base, "ollama": self.servers["ollama"].base[:-len("/v1")],
+                      "vllm": self.servers["vllm"].base, "llama": self.servers["llama.cpp"].base}
+        self.gateway = self.add_gateway("gateway", settings(**self.bases, **self.more))
         self.alertmanager = Alertmanager(self.folder / "alertmanager", self.alertmanager_config())
         self.stack.callback(self.alertmanager.finish)
         self.alertmanager.start()
-        self.prometheus = None
 
-    def watch(self, *gateways):
-        """Starts Prometheus on the gateways (default: the one there is)."""
-        port = free_port()
-        targets = {JOB: [f"127.0.0.1:{g.port}" for g in gateways or (self.gateway,)], "prometheus": [f"127.0.0.1:{port}"],
-                   "alertmanager": [f"127.0.0.1:{self.alertmanager.port}"]}
-        path = copy_of_config(self.folder / "prometheus", targets, self.interval, self.rules)
-        self.prometheus = Prometheus(self.folder / "served", path)
-        if self.prepare:
-            self.prepare(self)
-        self.stack.callback(self.prometheus.finish)
-        self.prometheus.start(port)
-        self.prometheus.settle()  # what is there at 0 before the traffic is what rate() begins with
-        return self.prometheus
+    def engine(self, kind, headers=None):
+        state = self.states[kind] = {}
+        server = Upstream(simulated(kind, headers, state=state))
+        self.stack.callback(server.close)
+        return server
 
     def add_gateway(self, name, wanted, **options):
         folder = self.folder / name
@@ -145,14 +133,30 @@ class Stack:
         return gateway.start()
 
     def alertmanager_config(self):
-        """The shipped one, with every address it would send to replaced by one where nobody listens."""
+        """A copy of the shipped one that does not wait before it sends, and sends to a port where nobody listens."""
         tree = yaml.safe_load((SHIPPED / "alertmanager/alertmanager.yml").read_text())
         path = self.folder / "alertmanager.yml"
         path.write_text(yaml.safe_dump(tree))
         return path
 
+    def targets(self, *gateways, more=()):
+        """`more`: targets of any job that are not there."""
+        return {JOB: [f"127.0.0.1:{g.port}" for g in gateways], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
+                "alertmanager": [f"127.0.0.1:{self.alertmanager.port}"], "alertmanagers": [f"127.0.0.1:{self.alertmanager.port}", *more]}
+
+    def watch(self, *gateways, before=None):
+        """Starts Prometheus on the gateways. `before(folder)` may put data into its folder first."""
+        self.prometheus_port = free_port()
+        path = copy_of_config(self.folder / "prometheus", self.targets(*gateways), rules=self.rules)
+        self.prometheus = Prometheus(self.folder / "served", path)
+        if before:
+            before(self.prometheus.folder)
+        self.stack.callback(self.prometheus.finish)
+        return self.prometheus.start(self.prometheus_port)
+
+    def retarget(self, *gateways, more=()):
+        copy_of_config(self.folder / "prometheus", self.targets(*gateways, more=more), rules=self.rules)
+        self.prometheus.reload()
+
     def traffic(self, kinds=None, **options):
         return Traffic(self.gateway, MIXED if kinds is None else kinds, **options)
-
-    def __exit__(self, *_):
-        self.stack.close()
