@@ -258,9 +258,10 @@ def test_who_is_only_slow_was_reached(load):
 def test_ctrl_c_ends_the_wait_for_the_list_of_models(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         p = Process(tmp_path, ["load", "--url", f"http://127.0.0.1:{silent.getsockname()[1]}", "-d", "1s"]).launch()
-        silent.accept()  # it has asked
-        p.signal(signal.SIGINT)
-        assert p.wait() in (-signal.SIGINT, 128 + signal.SIGINT)
+        with silent.accept()[0] as asked:
+            assert asked.recv(4)
+            p.signal(signal.SIGINT)
+            assert p.wait() in (-signal.SIGINT, 128 + signal.SIGINT)
 
 
 def test_nobody_there_is_unreachable(load):

