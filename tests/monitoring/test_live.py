@@ -12,6 +12,7 @@ import time
 
 import pytest
 from expressions import dashboards
+from expressions_rules import rules
 from harness import wait_for
 from litellm_dashboards import queries
 from live import JOB, OPENMETRICS, log_totals, needs_tool
@@ -89,6 +90,21 @@ def test_every_panel_shows_something(watched):
     asked = [e for e in dashboards(rate_interval=RATE_INTERVAL, range="60s") if e.kind == "promql"]
     empty = [(f"{e.file}: {e.title}", e.expr) for e in asked if not watched.query(e.expr) and not e.may_be_empty_reason]
     assert len(asked) > 100 and not empty, nothing_found(empty)
+
+
+def test_every_rule_and_alert_has_something_to_look_at(watched):
+    """Alerts without their thresholds: that they fire is shown by test_live_faults.py."""
+    asked = rules()
+    empty = [(f"{r.file}: {r.group}: {r.name}", r.expr) for r in asked if not r.may_be_empty_reason and not watched.query(r.expr)]
+    assert len(asked) > 100 and not empty, nothing_found(empty)
+
+
+def test_every_rule_is_evaluated_without_an_error(watched):
+    states = watched.prometheus.rules()
+    assert {r["name"] for r in states} == {r.name for r in rules()}
+    assert [r for r in states if r["health"] != "ok"] == []
+    absent = [r.name for r in rules() if r.kind == "record" and not r.may_be_empty_reason and not watched.query(r.name)]
+    assert not absent, f"recorded nothing: {absent}"
 
 
 def test_every_variable_has_values(watched):
