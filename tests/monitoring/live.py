@@ -191,6 +191,7 @@ class Alertmanager(Server):
     SHARE = "/usr/share/prometheus/alertmanager"
 
     def __init__(self, folder, config_path):
+        self.config_path = pathlib.Path(config_path)
         super().__init__(folder, "prometheus-alertmanager", [f"--config.file={config_path}", "--storage.path=data", "--cluster.listen-address="])
         if not pathlib.Path(self.SHARE).exists():
             self.name = self.copy_of_program(pathlib.Path(shutil.which(self.name)).resolve())
@@ -208,6 +209,7 @@ class Alertmanager(Server):
 
 class Prometheus(Server):
     def __init__(self, folder, config_path):
+        self.config_path = pathlib.Path(config_path)
         super().__init__(folder, "prometheus", [
             f"--config.file={config_path}", "--storage.tsdb.path=data", "--enable-feature=exemplar-storage",
             "--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s", "--storage.tsdb.retention.time=60d"])
@@ -288,7 +290,8 @@ EXTRAS = {"llama.cpp": {"timings": {"prompt_n": 9, "prompt_ms": 12.5, "predicted
 
 def simulated(kind, headers=None, token_s=0.004, state=None):
     """The script of an upstream that answers chats, whole and streamed, and the questions that weir asks an engine of that kind.
-    `state` is a dict that a test may change while it runs: {"status": "503 Unavailable"} makes it fail, "headers" are added to its answers."""
+    `state` is a dict that a test may change while it runs: {"status": "503 Unavailable"} makes it fail, "headers" are
+    added to its answers, "pages" are what it says of itself."""
     state = state if state is not None else {}
     usage = {"prompt_tokens": 9, "completion_tokens": len(WORDS), "total_tokens": 9 + len(WORDS)}
 
@@ -297,7 +300,8 @@ def simulated(kind, headers=None, token_s=0.004, state=None):
         if state.get("status"):
             connection.reply({"error": {"message": "simulated failure", "type": "server_error"}}, state["status"])
         elif target in PAGES[kind]:
-            connection.reply(PAGES[kind][target])
+            page = state.get("pages", PAGES[kind])[target]
+            connection.reply(page() if callable(page) else page)
         elif asked.method == "GET" and target.endswith("/models"):
             connection.reply({"object": "list", "data": []})
         elif asked.method == "POST" and target.endswith("/chat/completions"):

@@ -4,6 +4,7 @@
         stack.traffic().run_for(60)
 """
 import contextlib
+import json
 import pathlib
 
 import yaml
@@ -50,6 +51,8 @@ def settings(openai, limited, ollama, vllm, llama, **more):
     router = {"num_retries": 1, "allowed_fails": 2, "cooldown_time": 2, "routing_strategy": "simple-shuffle",
               "fallbacks": [{"falls": ["gpt-main"]}, {"doomed": ["falls-too"]}]}
     models.append(model("falls-too", openai, "openai/worse", info("falls-too"), **PRICED))
+    models += more.pop("models", [])
+    router.update(more.pop("router_settings", {}))
     own = {"engine_poll_ms": 1000, "workers": 2, "keys": KEYS, **more.pop("weir_settings", {})}
     litellm = {"cache": True, "cache_params": {"ttl": 60}, "logging": {"slow_request_threshold_ms": SLOW_MS}, **more.pop("litellm_settings", {})}
     general = {"master_key": MASTER, "background_health_checks": True, "health_check_interval": 2, **more.pop("general_settings", {})}
@@ -94,9 +97,9 @@ MIXED = [
 class Stack:
     """Simulated providers, a gateway, Alertmanager and Prometheus, on ports of their own, in one folder."""
 
-    def __init__(self, folder, rules=None, **more):
-        """`rules` as for copy_of_config(); `more` for settings() of the gateway."""
-        self.folder, self.rules, self.more = pathlib.Path(folder), rules, more
+    def __init__(self, folder, rules=None, more_models=lambda base: [], **more):
+        """`rules` as for copy_of_config(); `more_models(base of the simulated provider)` and `more` for settings() of the gateway."""
+        self.folder, self.rules, self.more_models, self.more = pathlib.Path(folder), rules, more_models, more
         self.stack, self.states, self.prometheus = contextlib.ExitStack(), {}, None
 
     def __enter__(self):
@@ -114,7 +117,7 @@ class Stack:
         self.servers = {kind: self.engine(kind, LIMITS if kind == "openai" else None) for kind in ("openai", "ollama", "vllm", "llama.cpp")}
         self.bases = {"openai": self.mock.base, "limited": self.servers["openai"].base, "ollama": self.servers["ollama"].base[:-len("/v1")],
                       "vllm": self.servers["vllm"].base, "llama": self.servers["llama.cpp"].base}
-        self.gateway = self.add_gateway("gateway", settings(**self.bases, **self.more))
+        self.gateway = self.add_gateway("gateway", settings(**self.bases, models=self.more_models(self.mock.base), **self.more))
         self.alertmanager = Alertmanager(self.folder / "alertmanager", self.alertmanager_config())
         self.stack.callback(self.alertmanager.finish)
         self.alertmanager.start()
@@ -140,8 +143,8 @@ class Stack:
         return path
 
     def targets(self, *gateways, more=()):
-        """`more`: targets of any job that are not there."""
-        return {JOB: [f"127.0.0.1:{g.port}" for g in gateways], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
+        """`more`: targets of every job."""
+        return {JOB: [*(f"127.0.0.1:{g.port}" for g in gateways), *more], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
                 "alertmanager": [f"127.0.0.1:{self.alertmanager.port}"], "alertmanagers": [f"127.0.0.1:{self.alertmanager.port}", *more]}
 
     def watch(self, *gateways, before=None):
@@ -154,8 +157,11 @@ class Stack:
         self.stack.callback(self.prometheus.finish)
         return self.prometheus.start(self.prometheus_port)
 
-    def retarget(self, *gateways, more=()):
-        copy_of_config(self.folder / "prometheus", self.targets(*gateways, more=more), rules=self.rules)
+    def retarget(self, *gateways, more=(), rule_files=None):
+        """Other targets from now on, and rule files beside the shipped ones: {name: tree}."""
+        path = copy_of_config(self.folder / "prometheus", self.targets(*gateways, more=more), rules=self.rules)
+        for name, tree in (rule_files or {}).items():
+            (path.parent / "rules" / name).write_text(json.dumps(tree))
         self.prometheus.reload()
 
     def traffic(self, kinds=None, **options):
