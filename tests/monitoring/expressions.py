@@ -60,8 +60,8 @@ def expressions_of(path, values=None):
             series, label = LABEL_VALUES.match(variable["query"]["query"]).groups()
             yield Expression(path.name, 0, f"variable {variable['name']}", "labels", replaced(series, values), None, label)
     for note in dashboard["annotations"]["list"]:
-        if "expr" in note:
-            yield Expression(path.name, 0, f"annotation {note['name']}", "promql", replaced(note["expr"], values),
+        if "target" in note:
+            yield Expression(path.name, 0, f"annotation {note['name']}", "promql", replaced(note["target"]["expr"], values),
                              "nothing to mark in this time")
     for panel in all_panels(dashboard):
         empty = panel.get("fieldConfig", {}).get("defaults", {}).get("noValue")

@@ -13,7 +13,7 @@ COLUMNS = 24
 SCHEMA_VERSION = 42
 PROMETHEUS = {"type": "prometheus", "uid": "${datasource}"}
 LOKI = {"type": "loki", "uid": "${logs}"}
-GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "text"
+GREEN, YELLOW, ORANGE, RED, BLUE, GREY = "green", "yellow", "orange", "red", "blue", "#6b7280"
 
 # The dashboards, in the order of their files: (uid, title, what it answers).
 PAGES = (
@@ -143,24 +143,29 @@ def log_query(expr, legend="", lines=200):
 
 
 def stat(title, what, bad, unit, expr, width=3, spark=True, legend="", **more):
-    """One number, its colour by thresholds, with its course behind it."""
+    """One number, its colour by thresholds, with its course behind it. legend: what to write beside it, e.g. the series' model."""
     shown = query(expr, legend or title, instant=not spark)
     return panel("stat", title, what, bad, unit, [shown], width, mappings=[*more.pop("mappings", ()), NO_TRAFFIC],
                  options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False}, "orientation": "auto",
-                          "textMode": "value", "colorMode": "background", "graphMode": "area" if spark else "none",
+                          "textMode": "value_and_name" if legend else "value", "colorMode": "background", "graphMode": "area" if spark else "none",
                           "justifyMode": "auto", "wideLayout": True, "showPercentChange": False, "percentChangeColorMode": "standard"},
                  **more)
 
 
-def lines(title, what, bad, unit, *series, width=8, stack=None, fill=8, area=False, exemplars=False, side=False, calcs=("lastNotNull", "max"),
+def worst(title, what, bad, unit, expr, legend, **more):
+    """The series with the highest number, by name."""
+    return stat(title, what, bad, unit, f"topk(1, {expr})", spark=False, legend=legend, **more)
+
+
+def lines(title, what, bad, unit, *series, width=8, stack=None, fill=8, bound=False, exemplars=False, side=False, calcs=("lastNotNull", "max"),
           overrides=(), **more):
-    """Curves. series: (legend, expression) pairs; stack: None, "normal" or "percent"; area: thresholds as lines."""
+    """Curves. series: (legend, expression) pairs; stack: None, "normal" or "percent"; bound: thresholds as dashed lines."""
     custom = {"drawStyle": "line", "lineInterpolation": "linear", "lineWidth": 1, "fillOpacity": 40 if stack else fill,
               "gradientMode": "none", "spanNulls": False, "showPoints": "auto", "pointSize": 4, "axisPlacement": "auto",
               "axisLabel": "", "axisColorMode": "text", "axisBorderShow": False, "axisCenteredZero": False,
               "scaleDistribution": {"type": "linear"}, "barAlignment": 0, "insertNulls": False,
               "stacking": {"mode": stack or "none", "group": "A"}, "hideFrom": {"legend": False, "tooltip": False, "viz": False},
-              "thresholdsStyle": {"mode": "line+area" if area else "off"}}
+              "thresholdsStyle": {"mode": "dashed" if bound else "off"}}
     made = panel("timeseries", title, what, bad, unit, [query(e, l, exemplars=exemplars) for l, e in series], width, custom=custom,
                  low=more.pop("low", 0), overrides=overrides,
                  options={"legend": {"displayMode": "table", "placement": "right" if side else "bottom", "showLegend": True,
@@ -188,10 +193,10 @@ def states(title, what, bad, legend, expr, mappings, width=24, thresholds=None, 
     """One bar a series; its colour is its state."""
     return panel("state-timeline", title, what, bad, "none", [query(expr, legend)], width, mappings=mappings,
                  thresholds=thresholds or steps((1, YELLOW), (2, RED)),
-                 custom={"fillOpacity": 80, "lineWidth": 0, "insertNulls": False, "spanNulls": False,
+                 custom={"fillOpacity": 80, "lineWidth": 0,
                          "hideFrom": {"legend": False, "tooltip": False, "viz": False}},
                  options={"mergeValues": True, "showValue": "never", "alignValue": "left", "rowHeight": 0.85, "perPage": 20,
-                          "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+                          "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
                           "tooltip": {"mode": "single", "sort": "none", "hideZeros": False}}, **more)
 
 
@@ -223,8 +228,7 @@ def table(title, what, bad, keys, *columns, width=24, sort=None, **more):
     return panel("table", title, what, bad, "none", [query(c[1], instant=True, form="table") for c in columns], width,
                  mappings=[NO_TRAFFIC], overrides=[*(c[2] for c in columns if c[2]), *more.pop("overrides", ())],
                  custom={"align": "auto", "cellOptions": {"type": "auto"}, "inspect": False, "filterable": False},
-                 options={"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": sort or columns[0][0], "desc": True}],
-                          "footer": {"show": False, "reducer": ["sum"], "countRows": False, "fields": ""}},
+                 options={"showHeader": True, "cellHeight": "sm", "sortBy": [{"displayName": sort or columns[0][0], "desc": True}]},
                  transformations=[{"id": "merge", "options": {}},
                                   {"id": "filterFieldsByName", "options": {"include": {"names": order}}},
                                   {"id": "organize", "options": {"excludeByName": {}, "includeByName": {},
@@ -302,7 +306,7 @@ def marks():
     builtin = {"builtIn": 1, "datasource": {"type": "grafana", "uid": "-- Grafana --"}, "enable": True, "hide": True,
                "iconColor": "rgba(0, 211, 255, 1)", "name": "Annotations & Alerts", "type": "dashboard"}
     return [builtin, *({"name": name, "iconColor": color, "enable": name != "Alerts", "hide": False, "datasource": PROMETHEUS,
-                        "expr": expand(expr), "step": "60s", "titleFormat": title, "textFormat": "", "tagKeys": "instance",
+                        "target": {"datasource": PROMETHEUS, "expr": expand(expr), "interval": "60s", "refId": "Anno"}, "titleFormat": title, "textFormat": "", "tagKeys": "instance",
                         "useValueForTime": False}
                        for name, color, expr, title in MARKS)]
 

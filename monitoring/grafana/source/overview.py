@@ -1,7 +1,7 @@
 """01: the page to open first. Its first line answers, from left to right: is it up, does anything ring, what is asked of it, does it
 keep its promise, is it slow, what does it cost."""
 from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, TO_REQUEST, YELLOW, column, dashboard, lines, log_query, logs, or_zero,
-                   panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values)
+                   panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values, worst)
 
 VALID = 'outcome=~"success|provider_error|gateway_error"'
 UP = "min((up{@} * on (job, instance) weir_ready{@}) or on (job, instance) up{@})"
@@ -9,6 +9,9 @@ COST_PER_HOUR = f"{rate('litellm_spend_metric_total', '@dk')} * 3600"
 FAULT_SHARES = or_zero(rate("weir_request_outcomes_total", '@mp,outcome!="success"', "outcome")
                        + f" / on () group_left () ({rate('weir_request_outcomes_total')} > 0)", "outcome", "no traffic")
 OUTCOME_COLORS = {"success": GREEN, "client_error": BLUE, "provider_error": ORANGE, "gateway_error": RED, "cancelled": GREY}
+
+SHARE_STEPS = steps((0.99, ORANGE), (0.999, GREEN), base=RED)
+FAIL_STEPS = steps((0.001, YELLOW), (0.01, ORANGE), (0.05, RED))
 
 
 def fixed(colors):
@@ -24,7 +27,7 @@ def answered(by=None):
 
 
 AT_A_GLANCE = row(
-    "Is it healthy, what is slow, what fails, what does it cost?", 4,
+    "Is it healthy, what is slow, what fails, whose fault is it, what does it cost?", 4,
     stat("Gateway", "Whether every gateway answers Prometheus and takes requests; the worst one counts.",
          "look at the service (systemctl status, docker compose ps) and at its last lines; System health shows which instance it is.",
          "none", UP, thresholds=steps((1, GREEN), base=RED), mappings=[values(_1=("up", GREEN), _0=("DOWN", RED))],
@@ -36,24 +39,42 @@ AT_A_GLANCE = row(
          "no requests at a time when there should be some: look in front of the gateway (DNS, load balancer, certificate).",
          "reqps", rate("litellm_requests_total"), thresholds=steps(base=BLUE)),
     stat("Answered well", "Share of valid requests that were answered: what clients did wrong or gave up is left out. Promised: 99.9 %.",
-         "the row below shows whose fault it is.",
-         "percentunit", answered(), thresholds=steps((0.99, ORANGE), (0.999, GREEN), base=RED), decimals=2, high=1,
-         links=[to_page("weir-slo", "Service levels")]),
+         "the tiles below and the next row say whose fault it is.",
+         "percentunit", answered(), thresholds=SHARE_STEPS, decimals=2, high=1, links=[to_page("weir-slo", "Service levels")]),
     stat("First token, p95", "95 of 100 streams had their first token within this time. Promised: 2 s.",
-         "see by model, which one it is, then Performance: the provider, or the gateway's own share.",
+         "the slowest model is named below; Performance tells the provider's share from the gateway's.",
          "s", quantile(0.95, "weir_ttft_seconds"), thresholds=steps((2, ORANGE), (5, RED)),
          links=[to_page("weir-performance", "Performance")]),
-    stat("Whole answer, p95", "95 of 100 requests were done within this time, long answers included.",
+    stat("Answer, p95", "95 of 100 requests were done within this time, long answers included.",
          "long answers are slow by nature: compare with time to first token and time per output token before waking anyone.",
          "s", quantile(0.95, "litellm_latency_seconds"), thresholds=steps((30, YELLOW), (120, ORANGE)),
          links=[to_page("weir-performance", "Performance")]),
     stat("Cost per hour", "US dollars an hour at the present rate, of priced models.",
-         "Tokens and cost shows the model and the key; a key can be blocked or given a budget.",
+         "the dearest key is named below; it can be blocked or given a budget.",
          "currencyUSD", COST_PER_HOUR, thresholds=steps(base=BLUE), links=[to_page("weir-tokens", "Tokens and cost")]),
     stat("Error budget left", "What is left of the 30 days' error budget of availability. The promise is set in the recording rules.",
          "below zero the promise is broken: no risky changes until it has recovered. Service levels shows how fast it goes.",
          "percentunit", 'min(job:weir_availability:budget_remaining_ratio30d{job=~"$job"})',
-         thresholds=steps((0, ORANGE), (0.5, GREEN), base=RED), decimals=1, links=[to_page("weir-slo", "Service levels")]))
+         thresholds=steps((0, ORANGE), (0.5, GREEN), base=RED), decimals=1, links=[to_page("weir-slo", "Service levels")]),
+    worst("Slowest model", "The model with the highest p95 to the first token. Only models with streams are seen.",
+          "its provider or engine is busy, far away, or loads the model.", "s", quantile(0.95, "weir_ttft_seconds", by="model"), "{{model}}",
+          width=5, thresholds=steps((2, ORANGE), (5, RED)), links=[to_page("weir-performance", "Performance of this model", model="model")]),
+    worst("Model that fails most", "The model with the largest share of valid requests that were not answered.",
+          "give it a fallback, or see its provider.", "percentunit", f"1 - {answered('model')}", "{{model}}", width=5,
+          thresholds=FAIL_STEPS, decimals=2, links=[to_logs("model", only=FAILURES)]),
+    worst("Provider that fails most", "The provider with the largest share of failed attempts, those that a retry made good included.",
+          "its status page, its key, its quota; Provider health has the statuses.",
+          "percentunit", or_zero(rate("weir_attempts_total", '@mp,status="failure"', "provider") + " / " + rate("weir_attempts_total", by="provider"),
+                                 "provider", "none"), "{{provider}}", width=5, thresholds=FAIL_STEPS, decimals=2,
+          links=[to_page("weir-provider-health", "Health of this provider", provider="provider")]),
+    worst("Largest fault", "Whose fault the largest part of the failed requests is, as a share of all requests: the provider's, the gateway's or the client's.",
+          "provider_error: Provider health. gateway_error: System health. client_error: Why requests fail, below.",
+          "percentunit", or_zero(rate("weir_request_outcomes_total", '@mp,outcome=~"client_error|provider_error|gateway_error"', "outcome")
+                                 + f" / on () group_left () {rate('weir_request_outcomes_total')}", "outcome", "none"), "{{outcome}}", width=5,
+          thresholds=FAIL_STEPS, decimals=2, links=[to_page("weir-provider-health", "Provider health")]),
+    worst("Dearest key", "The key that costs most, in US dollars an hour; None: requests without a key.",
+          "ask its owner; give it a budget, or block it.", "currencyUSD", f"{rate('litellm_spend_metric_total', '@dk', 'api_key_alias')} * 3600",
+          "{{api_key_alias}}", width=4, thresholds=steps(base=BLUE), links=[to_page("weir-tokens", "Tokens and cost of this key", key="api_key_alias")]))
 
 FAILS = row(
     "What fails, and whose fault is it?", 8,
@@ -82,7 +103,7 @@ SLOW = row(
           links=[TO_REQUEST, to_page("weir-performance", "Performance")]),
     lines("Time to first token, p95 by model", "Streams: request read to first token sent. Models without streams have no curve.",
           "one model: its provider or engine is busy or loads the model. All models: the gateway's host or network.",
-          "s", ("{{model}}", quantile(0.95, "weir_ttft_seconds", by="model")), thresholds=steps((2, RED), base="transparent"), area=True,
+          "s", ("{{model}}", quantile(0.95, "weir_ttft_seconds", by="model")), thresholds=steps((2, RED), base="transparent"), bound=True,
           links=[to_logs("model"), to_page("weir-performance", "Performance of this model", model="model")]),
     lines("What the gateway adds", "Latency less the provider's time: what weir itself cost.",
           "above some milliseconds: the host lacks processor time, or the disk or DNS stalls; see System health.",
@@ -104,7 +125,6 @@ WHO = row(
           "currencyUSD", ("{{api_key_alias}}", f"{rate('litellm_spend_metric_total', '@dk', 'api_key_alias')} * 3600"), stack="normal",
           links=[to_logs("api_key_alias", "key_alias"), to_page("weir-tokens", "Tokens and cost of this key", key="api_key_alias")]))
 
-SHARE_STEPS = steps((0.99, ORANGE), (0.999, GREEN), base=RED)
 MODELS = row(
     "Models at a glance, and alerts", 9,
     table("Models", "Each model over the last minutes: its rate, how much of it was answered well, how fast.",

@@ -31,7 +31,7 @@ AT_A_GLANCE = row(
          "above some milliseconds: processor, disk or DNS of the host; see System health.",
          "s", quantile(0.99, OVERHEAD, "@"), thresholds=steps((0.005, YELLOW), (0.05, RED)), links=[to_page("weir-system-health", "System health")]),
     stat("Slow requests", "Share of requests that took longer than slow_request_threshold_ms.",
-         "the link in Slow requests below leads to their lines.",
+         "the link in Slow requests by model, below, leads to their lines.",
          "percentunit", f"{rate('weir_slow_requests_total')} / {rate('litellm_requests_total')}",
          thresholds=steps((0.05, YELLOW), (0.2, ORANGE)), decimals=1),
     stat("In flight", "Requests being worked on now, of all models.", "grows without end: providers answer slower than requests come.",
@@ -48,7 +48,7 @@ WHOLE = row(
 FIRST = row(
     "First token, and the speed of output", 8,
     lines("First token", "Streams: request read to first token sent.", "queueing or loading at the provider; if the gateway's own share rises too, the host.",
-          "s", *quantiles(TTFT), thresholds=steps((2, RED), base="transparent"), area=True, exemplars=True),
+          "s", *quantiles(TTFT), thresholds=steps((2, RED), base="transparent"), bound=True, exemplars=True),
     heat("First tokens by time taken", "How many streams had their first token after how long.",
          "a band at some seconds: a model that is loaded anew each time (keep_alive of Ollama).", TTFT, width=8),
     lines("First token, p95 by model", "Streams; models without have no curve.", "one model: its provider or engine. All: the host.",
@@ -75,10 +75,10 @@ WHERE = row(
           links=[to_page("weir-provider-health", "Provider health")]),
     lines("Mean: gateway and provider", "Seconds of a mean request: in all, and what weir added to it.",
           "the distance between the two is the provider's.", "s", ("in all", mean(LATENCY)), ("gateway", mean(OVERHEAD, "@"))),
-    lines("Slow requests", "Share of requests slower than slow_request_threshold_ms, by model.", "the link leads to their log lines.",
+    lines("Slow requests by model", "Share of requests slower than slow_request_threshold_ms, by model.", "the link leads to their log lines.",
           "percentunit", ("{{model}}", f"{rate('weir_slow_requests_total', by='model')} / {rate('litellm_requests_total', by='model')}"),
           links=[to_logs("model", only=' | slow="true"'), *OF_MODEL[1:]]),
-    lines("In flight", "Requests being worked on, and streams among them.", "grows without end: answers take longer than requests are apart.",
+    lines("In flight, and streams", "Requests being worked on, and streams among them.", "grows without end: answers take longer than requests are apart.",
           "short", ("requests", "sum(litellm_in_flight_requests{@})"), ("streams", "sum(weir_open_streams{@})")))
 
 COMPARE = row(

@@ -51,7 +51,7 @@ SUCCESS = row(
     "Who fails, and how?", 8,
     lines("Answered well, by provider", "Share of valid requests that were answered, by the provider that had them last; None: no provider was reached.",
           "one provider: its status page, its key, its quota. All: the gateway's network.",
-          "percentunit", ("{{provider}}", answered("provider")), high=1, low=None, thresholds=steps((0.999, "transparent"), base=RED), area=True,
+          "percentunit", ("{{provider}}", answered("provider")), high=1, low=None, thresholds=steps((0.999, "transparent"), base=RED), bound=True,
           links=OF_PROVIDER),
     lines("Failures by status", "Failed attempts by what the provider answered; 408 is its timeout.",
           "401, 403: the key. 429: the quota. 404: the model's name. 5xx: theirs; wait or switch.",
@@ -68,7 +68,7 @@ SUCCESS = row(
                                           "litellm_model_name", "none")), links=OF_DEPLOYMENT),
     lines("Connections that could not be made", "Connections to providers a second: made, and failed; of all providers.",
           "failed: name resolution, firewall, or nobody listens there. Many made: the provider closes kept connections.",
-          "short", ("failed", rate("weir_upstream_connect_failures_total", "@")), ("made", rate("weir_upstream_connects_total", "@"))))
+          "cps", ("failed", rate("weir_upstream_connect_failures_total", "@")), ("made", rate("weir_upstream_connects_total", "@"))))
 
 REMEDIES = row(
     "What does the gateway do about it?", 8,
@@ -116,9 +116,12 @@ LIMITS = row(
           "short", ("{{model_group}} at {{api_provider}}", "min by (model_group, api_provider) (litellm_remaining_requests_metric{@d})"), empty=NO_LIMITS_TOLD),
     lines("Tokens left, as providers tell", "What the provider's x-ratelimit headers said last.", "near 0: 429 is next.",
           "short", ("{{model_group}} at {{api_provider}}", "min by (model_group, api_provider) (litellm_remaining_tokens_metric{@d})"), empty=NO_LIMITS_TOLD),
-    lines("Share of the configured requests per minute", "Attempts a minute over rpm in the configuration.", "at 1 the deployment is passed over: raise rpm, or add a deployment.",
-          "percentunit", (LEGEND, f"{rate('litellm_deployment_total_requests_total', '@d', NAME)} * 60 / on ({NAME}) group_left () "
-                                  f"sum by ({NAME}) (litellm_deployment_rpm_limit{{@d}})"), empty=NO_LIMITS_SET))
+    lines("Share of the configured limits used", "Attempts a minute over rpm, and tokens a minute over tpm, of the configuration.",
+          "at 100 % the deployment is passed over: raise its rpm or tpm, or add a deployment.",
+          "percentunit", (LEGEND + ": requests", f"{rate('litellm_deployment_total_requests_total', '@d', NAME)} * 60 / on ({NAME}) group_left () "
+                                  f"sum by ({NAME}) (litellm_deployment_rpm_limit{{@d}})"),
+          (LEGEND + ": tokens", f"{rate('litellm_total_tokens_metric_total', '@d', 'model_id')} * 60 / on (model_id) group_right () "
+                                f"sum by (model_id, {NAME}) (litellm_deployment_tpm_limit{{@d}})"), empty=NO_LIMITS_SET))
 
 TABLE = row(
     "Providers at a glance", 8,

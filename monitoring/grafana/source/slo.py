@@ -14,24 +14,24 @@ def burn(slo, window):
     return f"max(job:weir_{slo}:burnrate{window}{JOB})"
 
 
-def at_a_glance(title, slo, good, promised, bad):
+def at_a_glance(title, what, slo, good, promised, bad):
     """One line of numbers: kept so far, promised, left, burning, and when nothing will be left."""
     left = f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"
     return row(
         title, 4,
-        stat("Kept, 30 days", "Share that kept the promise in the last 30 days, or since Prometheus began.", bad, "percentunit", good, width=4,
+        stat(f"{what}: kept, 30 days", "Share that kept the promise in the last 30 days, or since Prometheus began.", bad, "percentunit", good, width=4,
              thresholds=steps(base=BLUE), decimals=3, high=1),
-        stat("Promised", "The objective, as the recording rules have it.", "change it there if it is not what you promise.", "percentunit",
+        stat(f"{what}: promised", "The objective, as the recording rules have it.", "change it there if it is not what you promise.", "percentunit",
              promised, width=4, thresholds=steps(base=BLUE), decimals=2, spark=False),
-        stat("Error budget left", "What is left of the 30 days' error budget: 100 % untouched, 0 used up, below 0 overspent.",
+        stat(f"{what}: error budget left", "What is left of the 30 days' error budget: 100 % untouched, 0 used up, below 0 overspent.",
              "no risky changes until it has recovered; find what used it in the burn rates below.", "percentunit", left, width=4, thresholds=BUDGET,
              decimals=1),
-        stat("Burn rate, 1 h", "How fast the budget goes: 1 uses it up in exactly 30 days, 14.4 a fiftieth of it in an hour.",
+        stat(f"{what}: burn rate, 1 h", "How fast the budget goes: 1 uses it up in exactly 30 days, 14.4 a fiftieth of it in an hour.",
              "above 14.4 the alert pages: treat it as an outage.", "short", burn(slo, "1h"), width=4,
              thresholds=steps((1, YELLOW), (6, ORANGE), (14.4, RED)), decimals=2),
-        stat("Burn rate, 3 d", "The slow burn over three days.", "above 1: not urgent, but the promise will not be kept.", "short", burn(slo, "3d"),
+        stat(f"{what}: burn rate, 3 d", "The slow burn over three days.", "above 1: not urgent, but the promise will not be kept.", "short", burn(slo, "3d"),
              width=4, thresholds=steps((1, ORANGE), (3, RED)), decimals=2),
-        stat("Used up in", "When nothing will be left at the pace of the last 6 hours; at least 0, at most a year.",
+        stat(f"{what}: used up in", "When nothing will be left at the pace of the last 6 hours; at least 0, at most a year.",
              "less than three days: act now.", "s",
              f"clamp({left} / (clamp_min({burn(slo, '6h')}, 0.01) / (30 * 86400)), 0, 365 * 86400)", width=4, spark=False,
              thresholds=steps((3 * 86400, ORANGE), (10 * 86400, GREEN), base=RED)))
@@ -40,11 +40,11 @@ def at_a_glance(title, slo, good, promised, bad):
 def course(slo, what):
     return row(
         f"{what}: how fast does the budget go?", 8,
-        lines("Burn rates", "The budget's burn rate over each window. 1 (the line) uses it up in exactly 30 days.",
+        lines(f"{what}: burn rates", "The budget's burn rate over each window. 1 (the line) uses it up in exactly 30 days.",
               "short windows rise first; an alert needs a long one as well, and ends soon after the short one has fallen.",
-              "short", *((w, burn(slo, w)) for w in WINDOWS[:-1]), width=12, side=True, thresholds=steps((1, RED), base="transparent"), area=True),
-        lines("Error budget left", "What was left of the 30 days' budget at each moment.", "a steep step is an incident; a slope a lasting fault.",
-              "percentunit", ("left", f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"), width=12, low=None, high=1, area=True,
+              "short", *((w, burn(slo, w)) for w in WINDOWS[:-1]), width=12, side=True, thresholds=steps((1, RED), base="transparent"), bound=True),
+        lines(f"{what}: error budget left", "What was left of the 30 days' budget at each moment.", "a steep step is an incident; a slope a lasting fault.",
+              "percentunit", ("left", f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"), width=12, low=None, high=1, bound=True,
               thresholds=steps((0.25, "transparent"), base=RED)))
 
 
@@ -58,9 +58,9 @@ def alerts(slo, what):
                 thresholds=steps((0.5, YELLOW), (1, RED)), high=1.2)
 
 
-AVAILABILITY = at_a_glance("Availability: valid requests that are answered", "availability", f"1 - max(job:weir_requests_bad:ratio_rate30d{JOB})",
+AVAILABILITY = at_a_glance("Availability: valid requests that are answered", "Availability", "availability", f"1 - max(job:weir_requests_bad:ratio_rate30d{JOB})",
                            "max(weir:availability:objective)", "the budget below says how bad.")
-TTFT = at_a_glance("Time to first token: streams that begin within 2 s", "ttft", f"min(job:weir_ttft_good:ratio_rate30d{JOB})",
+TTFT = at_a_glance("Time to first token: streams that begin within 2 s", "First token", "ttft", f"min(job:weir_ttft_good:ratio_rate30d{JOB})",
                    "max(weir:ttft:objective)", "Performance shows which model and provider.")
 
 WHY = row(
@@ -79,7 +79,7 @@ WHY = row(
     lines("First token, p95 by model", "95 of 100 streams had their first token within this time; the line is the promise.",
           "the model's provider or engine is slow.",
           "s", ("{{model}}", 'max by (model) (job_model:weir_ttft_seconds:p95_5m{job=~"$job",model=~"$model"})'), width=12,
-          thresholds=steps((2, RED), base="transparent"), area=True, links=[to_page("weir-performance", "Performance of this model", model="model")]),
+          thresholds=steps((2, RED), base="transparent"), bound=True, links=[to_page("weir-performance", "Performance of this model", model="model")]),
     lines("Traffic that counts", "Valid requests and streams a second. Little traffic makes rates jump: the alerts need a least number of requests.",
           "next to none: one failure is a large share; do not read much into it.",
           "reqps", ("valid requests", f"sum(job:weir_requests_valid:rate5m{JOB})"), ("streams", f"sum(job:weir_streams_valid:rate5m{JOB})"), width=12))

@@ -53,19 +53,19 @@ AT_A_GLANCE = row(
 
 PROCESS = row(
     "The process", 8,
-    lines("Processor", "Cores in use by each gateway.", "flat at a whole number: its workers are at their limit; add workers or gateways.",
+    lines("Processor by gateway", "Cores in use by each gateway.", "flat at a whole number: its workers are at their limit; add workers or gateways.",
           "short", ("{{instance}}", per("process_cpu_seconds_total"))),
-    lines("Memory", "Resident and virtual memory of each gateway. Virtual is what is mapped, rings and stacks included: large is no harm.",
+    lines("Memory by gateway", "Resident and virtual memory of each gateway. Virtual is what is mapped, rings and stacks included: large is no harm.",
           "resident grows for hours at the same load: a leak; report it.",
           "bytes", ("{{instance}} resident", each("process_resident_memory_bytes")), ("{{instance}} virtual", each("process_virtual_memory_bytes"))),
-    lines("File descriptors", "Open descriptors of each gateway, and how many it may have.", "near the limit: raise LimitNOFILE.",
+    lines("File descriptors by gateway", "Open descriptors of each gateway, and how many it may have.", "near the limit: raise LimitNOFILE.",
           "short", ("{{instance}} open", each("process_open_fds")), ("{{instance}} allowed", each("process_max_fds"))),
     states("Up and ready", "Whether each gateway answers Prometheus and takes requests. Starting and draining are not ready.",
            "down: the service. Not ready for long: it drains and streams do not end.",
            "{{instance}}", "min by (instance) ((up{@} + on (job, instance) weir_ready{@}) or on (job, instance) up{@})",
            [values(_2=("ready", GREEN), _1=("not ready", YELLOW), _0=("DOWN", RED))], width=12, thresholds=steps((1, YELLOW), (2, GREEN), base=RED)),
     lines("Passes of event loops", "Passes a second of the workers' event loops.", "many at little traffic: something wakes them needlessly; report it.",
-          "short", ("{{instance}}", per("weir_loop_passes_total")), width=12))
+          "cps", ("{{instance}}", per("weir_loop_passes_total")), width=12))
 
 CONNECTIONS = row(
     "Connections", 8,
@@ -73,14 +73,14 @@ CONNECTIONS = row(
           "short", ("connections", "sum(weir_open_connections{@})"), ("streams", "sum(weir_open_streams{@})")),
     lines("Accepted and refused", "Client connections a second. Refused: max_connections were open.",
           "refused: raise weir_settings.max_connections and LimitNOFILE, or add a gateway.",
-          "short", ("accepted", rate("weir_connections_total", "@")), ("refused", rate("weir_connections_refused_total", "@"))),
+          "cps", ("accepted", rate("weir_connections_total", "@")), ("refused", rate("weir_connections_refused_total", "@"))),
     lines("Bytes", "Bytes a second from and to clients.", "much received, few requests: large bodies (images, documents).",
           "Bps", ("received", rate("weir_received_bytes_total", "@")), ("sent", rate("weir_sent_bytes_total", "@"))),
     lines("Upstream connections", "Connections to providers, by state.", "active without idle: none is kept; the provider closes them.",
           "short", ("{{state}}", "sum by (state) (weir_upstream_connections{@})"), stack="normal"),
     lines("Reuse", "Requests a second sent on a kept connection, connections made anew, and those that failed.",
           "many made anew cost a TLS handshake each: raise keep-alive at the provider.",
-          "short", ("reused", rate("weir_upstream_reuses_total", "@")), ("made", rate("weir_upstream_connects_total", "@")),
+          "cps", ("reused", rate("weir_upstream_reuses_total", "@")), ("made", rate("weir_upstream_connects_total", "@")),
           ("failed", rate("weir_upstream_connect_failures_total", "@"))),
     lines("HTTP", "HTTP requests a second of any kind, health and metrics included, and those refused before they were understood.",
           "refused: a scanner, or a client that sends malformed, too large or too slow requests.",
@@ -89,12 +89,12 @@ CONNECTIONS = row(
 LOG = row(
     "Log and export", 8,
     lines("Records and bytes", "Records a second written to the request log; bytes a second on the right.", "no records while there are requests: see Lost records.",
-          "short", ("records", rate("weir_log_records_total", "@")), ("bytes", rate("weir_log_bytes_total", "@")),
+          "cps", ("records", rate("weir_log_records_total", "@")), ("bytes", rate("weir_log_bytes_total", "@")),
           overrides=[{"matcher": {"id": "byName", "options": "bytes"},
                       "properties": [{"id": "unit", "value": "Bps"}, {"id": "custom.axisPlacement", "value": "right"}]}]),
     lines("Waiting to be written", "How full the rings are in which records wait for the disk.", "above a half: the disk stalls. Full: records are lost, requests are not delayed.",
           "percentunit", ("{{instance}}", "max by (instance) (weir_log_ring_used_bytes{@} / on (job, instance) (weir_log_ring_bytes{@} > 0))"),
-          high=1, thresholds=steps((0.5, RED), base="transparent"), area=True),
+          high=1, thresholds=steps((0.5, RED), base="transparent"), bound=True),
     lines("Lost, failed, reopened", "Records dropped, writes that failed, and times the log was opened anew (rotation).",
           "dropped or failed: disk full or stalled. The log's own gap lines say how many are missing and when.",
           "short", ("dropped", change(LOST[0])), ("write errors", change(LOST[1])), ("reopened", change("weir_log_reopens_total")),
@@ -106,7 +106,7 @@ LOG = row(
           "s", ("{{instance}}", "max by (instance) (weir_export_newest_line_age_seconds)"), empty=NO_EXPORT),
     lines("Export: lines", "weir export: lines a second read, those it could not read, and records that are missing.",
           "broken: the log is not JSON. Missing: the gateway could not write them.",
-          "short", ("read", "sum(rate(weir_export_lines_total[$__rate_interval]))"), ("broken", "sum(rate(weir_export_broken_lines_total[$__rate_interval]))"),
+          "cps", ("read", "sum(rate(weir_export_lines_total[$__rate_interval]))"), ("broken", "sum(rate(weir_export_broken_lines_total[$__rate_interval]))"),
           ("missing", "sum(rate(weir_export_dropped_records_total[$__rate_interval]))"), empty=NO_EXPORT))
 
 METRICS = row(
@@ -124,7 +124,7 @@ METRICS = row(
           "short", ("{{instance}}", "max by (instance) (scrape_samples_scraped{@})"), width=12),
     lines("Tokens estimated", "Tokens a second that weir had to estimate because the provider sent no count.",
           "ask the provider for usage in streams (stream_options.include_usage).",
-          "short", ("estimated", rate("weir_tokens_estimated_total", "@")), width=12))
+          "suffix: tok/s", ("estimated", rate("weir_tokens_estimated_total", "@")), width=12))
 
 CACHE = row(
     "Response cache", 8,
@@ -134,7 +134,7 @@ CACHE = row(
                       "properties": [{"id": "unit", "value": "short"}, {"id": "custom.axisPlacement", "value": "right"}]}]),
     lines("Kept, evicted, refused", "Answers a second that were kept, had to make room, or found none; look-ups that met a busy part of the cache.",
           "evicted near kept: too small. Refused: answers are too large for it.",
-          "short", ("kept", rate("weir_cache_stores_total", "@")), ("evicted", rate("weir_cache_evictions_total", "@")),
+          "cps", ("kept", rate("weir_cache_stores_total", "@")), ("evicted", rate("weir_cache_evictions_total", "@")),
           ("refused", rate("weir_cache_refused_total", "@")), ("busy", rate("weir_cache_busy_total", "@"))),
     lines("Hits by model", "Requests a second answered from the cache.", "0: it is off, or prompts never repeat.",
           "reqps", ("{{model}}", rate("litellm_cache_hits", "@", "model")), stack="normal"))

@@ -27,9 +27,9 @@ AT_A_GLANCE = row(
     stat("Month at this pace", "What this calendar month costs in full if all of it went like the last 24 hours. With less than a day of data it is too low.",
          "above the budget: see the keys. The budget for the alert stands in the recording rules (weir:month_budget_usd:objective).",
          "currencyUSD", PROJECTED, width=4, thresholds=steps(base=BLUE)),
-    stat("Tokens per second", "Prompt and completion tokens a second.", "compare with requests: longer prompts, or more of them?",
-         "short", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"'), width=4, thresholds=steps(base=BLUE), decimals=1),
-    stat("Prompt tokens from providers' caches", "Share of prompt tokens that the provider read from its own cache, mostly at a lower price.",
+    stat("Tokens per second", "Prompt and completion tokens a second.", "compare with requests: either there are more of them, or their prompts grew.",
+         "suffix: tok/s", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"'), width=4, thresholds=steps(base=BLUE), decimals=1),
+    stat("Cached share of prompts", "Share of prompt tokens that the provider read from its own cache, mostly at a lower price.",
          "a fall means that the start of the prompts changes with each request: put what is constant first.",
          "percentunit", f"{used('cached')} / {used('prompt')}", width=4, thresholds=steps(base=BLUE), decimals=1, high=1),
     stat("Requests without a price", "Requests with tokens in the time shown for which no price is known: their cost is missing everywhere here.",
@@ -57,7 +57,7 @@ MONEY = row(
 
 MONTH = row(
     "The month", 8,
-    lines("Month at this pace", "What the calendar month costs in full at the rate of the last day, and of the last week. Both are too low until they "
+    lines("The calendar month", "What the calendar month costs in full at the rate of the last day, and of the last week. Both are too low until they "
           "have a day, or a week, of data.",
           "the day above the week: spend is growing.",
           "currencyUSD", ("at the last day's pace", PROJECTED),
@@ -71,12 +71,12 @@ TOKENS = row(
     "Which tokens, of whom?", 8,
     lines("Tokens by kind", "Tokens a second. cached is a part of prompt, reasoning a part of completion, so they are not stacked.",
           "prompt grows alone: someone sends whole documents or long histories.",
-          "short", ("{{type}}", rate("litellm_tokens_total", by="type"))),
+          "suffix: tok/s", ("{{type}}", rate("litellm_tokens_total", by="type"))),
     lines("Tokens by model", "Prompt and completion tokens a second by the model asked for.", "see which model grew.",
-          "short", ("{{model}}", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"', "model")), stack="normal",
+          "suffix: tok/s", ("{{model}}", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"', "model")), stack="normal",
           links=[to_logs("model")]),
     lines("Tokens by key", "Tokens a second by the key's alias; of all providers.", "see which key grew; limit its tokens a minute.",
-          "short", ("{{api_key_alias}}", rate("litellm_total_tokens_metric_total", "@rk", "api_key_alias")), stack="normal",
+          "suffix: tok/s", ("{{api_key_alias}}", rate("litellm_total_tokens_metric_total", "@rk", "api_key_alias")), stack="normal",
           links=[to_logs("api_key_alias", "key_alias")]),
     lines("Tokens per request", "Mean prompt and completion of a request.", "longer prompts cost time to first token; longer answers cost time and money.",
           "short", ("prompt", f"{used('prompt')} / {GOOD}"), ("completion", f"{used('completion')} / {GOOD}")),
@@ -85,7 +85,7 @@ TOKENS = row(
           "currencyUSD", ("{{model}}", f"{rate(SPEND, '@dk', 'model')} / {rate('litellm_total_tokens_metric_total', '@dk', 'model')} * 1e6")),
     lines("Not counted, not priced", "Tokens a second that weir had to estimate since the provider sent no count (all models), and requests a second without a price.",
           "estimates: ask the provider for usage in streams (stream_options). No price: give the model one.",
-          "short", ("estimated tokens", rate("weir_tokens_estimated_total", "@")), ("requests without a price", rate("weir_unpriced_requests_total"))))
+          "cps", ("estimated tokens", rate("weir_tokens_estimated_total", "@")), ("requests without a price", rate("weir_unpriced_requests_total"))))
 
 CACHES = row(
     "What do caches save?", 8,
@@ -94,8 +94,8 @@ CACHES = row(
           "percentunit", ("share", f"{rate('litellm_cache_hits_metric_total', '@dk')} / ({rate('litellm_cache_hits_metric_total', '@dk')} + "
                           f"{rate('litellm_cache_misses_metric_total', '@dk')})"), high=1),
     lines("Tokens that were not bought", "Tokens a second of answers from weir's cache.", "0: the cache is off or does not help.",
-          "short", ("{{model}}", rate("litellm_cached_tokens_metric_total", "@dk", "model")), stack="normal"),
-    lines("Prompt tokens from providers' caches", "Share of prompt tokens that the provider read from its own cache, by the model asked for. Models without prompts have no curve.",
+          "suffix: tok/s", ("{{model}}", rate("litellm_cached_tokens_metric_total", "@dk", "model")), stack="normal"),
+    lines("Cached share of prompts, by model", "Share of prompt tokens that the provider read from its own cache, by the model asked for. Models without prompts have no curve.",
           "a fall: the start of the prompts changes with each request.",
           "percentunit", ("{{model}}", f"{used('cached', 'model')} / {used('prompt', 'model')}"), high=1, links=[to_logs("model")]))
 
