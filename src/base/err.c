@@ -3,9 +3,9 @@
 #include <stdarg.h>
 
 static const struct error_info infos[] = {
-    [ERR_NONE] = {"", 200, "", false, ""},
-#define E(name, http_status, api_type, retryable, sentence)                                        \
-    [ERR_##name] = {#name, http_status, api_type, retryable, sentence},
+    [ERR_NONE] = {"", 200, "", false, FAULT_NOBODY, ""},
+#define E(name, http_status, api_type, retryable, fault, sentence)                                 \
+    [ERR_##name] = {#name, http_status, api_type, retryable, FAULT_##fault, sentence},
 #include "base/errors.def"
 #undef E
 };

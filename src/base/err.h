@@ -8,10 +8,18 @@
 
 enum error_code {
     ERR_NONE,
-#define E(name, http_status, api_type, retryable, sentence) ERR_##name,
+#define E(name, http_status, api_type, retryable, fault, sentence) ERR_##name,
 #include "base/errors.def"
 #undef E
     ERR_COUNT
+};
+
+/* Whose fault it is that a request was not served: what an availability objective may blame a gateway for. */
+enum error_fault {
+    FAULT_NOBODY, /* nothing went wrong: another attempt answered, or the client left */
+    FAULT_CLIENT, /* the request's, or its key's */
+    FAULT_PROVIDER, /* the upstream's, or that of the way to it; what the upstream's own status says comes first */
+    FAULT_GATEWAY /* weir's, or that of how it is configured: overload, limits set for all */
 };
 
 struct error_info {
@@ -19,6 +27,7 @@ struct error_info {
     int http_status;      /* what the client gets */
     const char *api_type; /* OpenAI's error.type */
     bool retryable;       /* may another attempt help? */
+    enum error_fault fault;
     const char *sentence; /* default message */
 };
 

@@ -241,6 +241,13 @@ static void gather_worker(struct gateway *g, int i)
     m->loop_passes_total = loop_passes(w->loop);
 }
 
+/* Kept with 1 added, so that 0 is "none". */
+static uint64_t told(const uint64_t *remaining)
+{
+    uint64_t kept = __atomic_load_n(remaining, __ATOMIC_RELAXED);
+    return kept ? kept - 1 : METRICS_UNKNOWN;
+}
+
 static void gather_deployment(const struct deployment_state *s, uint64_t now_ns,
                               struct metrics_deployment *m)
 {
@@ -254,6 +261,8 @@ static void gather_deployment(const struct deployment_state *s, uint64_t now_ns,
         .rest_us = fleet_rest_left_ns(s, now_ns) / NS_PER_US,
         .ttft_us = ttft_us ? ttft_us : METRICS_UNKNOWN,
         .token_us = token_us ? token_us : METRICS_UNKNOWN,
+        .remaining_requests = told(&s->remaining_requests),
+        .remaining_tokens = told(&s->remaining_tokens),
         .probe_success = probed ? probed == PROBED_ALIVE : METRICS_UNKNOWN,
         .probe_age_us = probed ? (uint64_t)us_between(probed_ns, now_ns) : METRICS_UNKNOWN,
         .rest_count = REST_STATUS_COUNT,

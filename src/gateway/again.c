@@ -240,7 +240,23 @@ static const struct model_group *next_group(struct request *r, struct str *match
     return NULL;
 }
 
-bool again_elsewhere(struct request *r, enum failure_class class)
+/* What is told of a fallback in metrics: which model stands in for which, and why. What failed last is why the first model could not answer, or, later on, that a
+ * model asked instead could not either. Names of the configuration: a wildcard stands for what it matched. */
+static void tell_fallback(struct request *r, const struct record_fallback *why,
+                          const struct model_group *next)
+{
+    struct record_fallback *told = &r->record.fallback;
+    if (told->to.n) {
+        metrics_passed_on(r->worker->gateway->metrics, r->worker->index, &r->record);
+    } else {
+        *told = *why;
+        told->asked = r->record.model_known ? r->record.model : r->group->name;
+    }
+    told->to = next->name;
+}
+
+static bool go_elsewhere(struct request *r, enum failure_class class,
+                         const struct record_fallback *why)
 {
     struct str matched = STR_NONE;
     if (r->no_fallbacks || r->fallbacks >= r->config->routing.max_fallbacks ||
@@ -250,6 +266,7 @@ bool again_elsewhere(struct request *r, enum failure_class class)
     const struct model_group *g = next_group(r, &matched);
     if (!g)
         return false;
+    tell_fallback(r, why, g);
     r->used_groups[r->used_group_count++] = r->group;
     r->record.fallback_from = r->group->name;
     r->group = g;
@@ -258,6 +275,12 @@ bool again_elsewhere(struct request *r, enum failure_class class)
     r->retries = 0;
     r->tried_count = 0;
     return true;
+}
+
+bool again_elsewhere(struct request *r, enum error_code why)
+{
+    const struct record_fallback told = {.cause = why, .cause_status = -1};
+    return go_elsewhere(r, FAILURE_RATE_LIMIT, &told);
 }
 
 /* ---- the plan ---- */
@@ -277,7 +300,10 @@ bool again_plan(struct request *r, const struct attempt *failed, const struct fa
         r->retries++;
         return true;
     }
-    return again_elsewhere(r, f->class);
+    const struct record_fallback why = {.cause = f->code,
+                                        .cause_status = failed->status >= 400 ? failed->status : -1,
+                                        .cause_provider = failed->deployment->provider_name};
+    return go_elsewhere(r, f->class, &why);
 }
 
 uint64_t again_wait_ns(struct request *r)

@@ -319,6 +319,7 @@ static void on_head(struct http_exchange *x, const struct h1_head *h)
         attempt_failed(a, ERR_UPSTREAM_PROTOCOL, str_from(text));
         return;
     }
+    upstream_limits_note(a->state, h);
     a->headers = answer_headers(r, a, h);
     buf_init(&a->held, REFUSED_BYTES_MAX, blocks);
     if (h->status >= 400) {

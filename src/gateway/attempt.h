@@ -74,6 +74,10 @@ void attempt_first_token(struct attempt *a);
 /* Frees what it holds; its exchange must have ended. */
 void attempt_fini(struct attempt *a);
 
+/* ---- upstream_limits.c ---- */
+/* Keeps what an answer's head says is left of its provider's own limits. [any] */
+void upstream_limits_note(struct deployment_state *s, const struct h1_head *h);
+
 /* ---- again.c ---- */
 /* What class a failure is of: weir's own error, the provider's status, the words of its body. [any] */
 enum failure_class failure_classify(enum error_code code, int status, struct str body);
@@ -87,8 +91,8 @@ void again_note(struct request *r, const struct attempt *failed);
 bool again_plan(struct request *r, const struct attempt *failed, const struct failure *f);
 /* Does as planned: back to the step `route`. */
 void again_go(struct request *r);
-/* Where no deployment of the group at hand is to be had: true, another group is. Called by `route`. */
-bool again_elsewhere(struct request *r, enum failure_class class);
+/* Where no deployment of the group at hand is to be had (`why`): true, another group is. Called by `route`. */
+bool again_elsewhere(struct request *r, enum error_code why);
 /* Before the same deployment is asked again: ns to wait, the last one's Retry-After or a backoff with jitter. */
 uint64_t again_wait_ns(struct request *r);
 

@@ -40,6 +40,8 @@ struct deployment_state {
     /* Speed, decayed: µs; 0: not measured. */
     uint64_t ttft_us, token_us, measured_ns;    /* of streams: to the first token, between two */
     uint64_t plain_token_us, plain_measured_ns; /* of plain answers: whole time per token */
+    /* What its provider's newest answer that told of it said is left of the provider's own limits, and 1; 0: none did (upstream_limits.c). */
+    uint64_t remaining_requests, remaining_tokens;
 } __attribute__((aligned(128)));
 
 enum probed { PROBED_NEVER, PROBED_ALIVE, PROBED_DEAD };

@@ -358,6 +358,43 @@ static void on_flush(struct timer *t)
 
 /* ---- metrics ---- */
 
+static uint64_t known_limit(int64_t limit)
+{
+    return limit >= 0 ? (uint64_t)limit : METRICS_UNKNOWN;
+}
+
+static bool has_numbers(const struct key *k)
+{
+    return k->facts.max_budget_usd >= 0 || k->limits.requests >= 0 || k->limits.tokens >= 0 ||
+           k->limits.parallel >= 0;
+}
+
+static void tell_budget(const struct key *k, int64_t now_us, struct metrics_key *out)
+{
+    const struct key_facts *f = &k->facts;
+    int64_t reset_us = key_spend_reset_us(k->use->spend, f, now_us);
+    double left_usd = f->max_budget_usd - key_spend_usd(k->use->spend, f, now_us);
+    out->max_pico_usd = out->left_pico_usd = out->reset_microhours = METRICS_UNKNOWN;
+    if (f->max_budget_usd < 0)
+        return;
+    out->max_pico_usd = (uint64_t)(f->max_budget_usd * (double)PICO_USD_PER_USD + 0.5);
+    out->left_pico_usd = (uint64_t)(MAX(left_usd, 0.0) * (double)PICO_USD_PER_USD + 0.5);
+    if (reset_us)
+        out->reset_microhours = (uint64_t)MAX(reset_us - now_us, 0) / 3600;
+}
+
+static void tell_limits(const struct key *k, struct metrics_key *out)
+{
+    struct quota_view view;
+    quota_look(&k->use->quota, &k->limits, clock_mono_ns(), &view);
+    out->requests_allowed = known_limit(k->limits.requests);
+    out->requests_used = (uint64_t)MAX(view.requests, 0);
+    out->tokens_allowed = known_limit(k->limits.tokens);
+    out->tokens_used = (uint64_t)MAX(view.tokens, 0);
+    out->parallel_allowed = known_limit(k->limits.parallel);
+    out->parallel_used = (uint64_t)MAX(view.parallel, 0);
+}
+
 void key_service_numbers(struct key_service *s, int reader, size_t most, struct key_numbers *out)
 {
     int64_t now_us = clock_real_us();
@@ -365,19 +402,14 @@ void key_service_numbers(struct key_service *s, int reader, size_t most, struct 
     out->keys = keys_list(s->table, reader, &out->key_count);
     out->rows = mem_alloc(MAX(out->key_count, 1u) * sizeof *out->rows);
     for (size_t i = 0; i < out->key_count && out->row_count < most; i++) {
-        const struct key_facts *f = &out->keys[i]->facts;
-        struct key_spend *spend = out->keys[i]->use->spend;
-        int64_t reset_us = key_spend_reset_us(spend, f, now_us);
-        double left_usd = f->max_budget_usd - key_spend_usd(spend, f, now_us);
-        if (f->max_budget_usd < 0)
+        const struct key *k = out->keys[i];
+        if (!has_numbers(k))
             continue;
-        out->rows[out->row_count++] = (struct metrics_key){
-            .hash = {f->hash_hex, KEY_HASH_BYTES},
-            .alias = f->alias.n ? f->alias : f->name,
-            .max_pico_usd = (uint64_t)(f->max_budget_usd * (double)PICO_USD_PER_USD + 0.5),
-            .left_pico_usd = (uint64_t)(MAX(left_usd, 0.0) * (double)PICO_USD_PER_USD + 0.5),
-            .reset_microhours =
-                reset_us ? (uint64_t)MAX(reset_us - now_us, 0) / 3600 : METRICS_UNKNOWN};
+        struct metrics_key *row = &out->rows[out->row_count++];
+        row->hash = (struct str){k->facts.hash_hex, KEY_HASH_BYTES};
+        row->alias = k->facts.alias.n ? k->facts.alias : k->facts.name;
+        tell_budget(k, now_us, row);
+        tell_limits(k, row);
     }
 }
 

@@ -63,7 +63,7 @@ static inline bool key_service_has_database(const struct key_service *s)
     return __atomic_load_n(&s->has_database, __ATOMIC_ACQUIRE);
 }
 
-/* What /metrics shows of the keys that have a budget, `most` of them: the newest. [the thread whose reader's number this is] */
+/* What /metrics shows of the keys that have a budget or a limit, `most` of them: the newest. [the thread whose reader's number this is] */
 struct key_numbers {
     struct metrics_key *rows;
     size_t row_count;

@@ -174,7 +174,7 @@ enum step_result route_run(struct request *r)
         return STEP_FAIL;
     struct place place;
     struct choice c = choose(r, &place);
-    while (!c.deployment && again_elsewhere(r, FAILURE_RATE_LIMIT))
+    while (!c.deployment && again_elsewhere(r, c.why))
         c = choose(r, &place);
     if (!c.deployment)
         return none_to_ask(r, &c);

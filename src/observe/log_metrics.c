@@ -145,6 +145,19 @@ static struct str route_of(struct str call_type)
     return STR_NONE;
 }
 
+/* A line names the model asked for and the deployment that answered. Which model that is of, the configuration knows; without it the deployment's
+ * upstream model is the nearest that a line says. Why the first model could not answer stands in other lines. */
+static void set_fallback(const struct log_metrics *lm, struct record *r, const struct logline *l)
+{
+    const struct deployment *d = r->deployment.n ? map_get(&lm->deployments, r->deployment) : NULL;
+    if (!(l->found & LOG_BIT(fallback_from)))
+        return;
+    r->fallback = (struct record_fallback){.to = d                     ? d->model_name
+                                                 : r->upstream_model.n ? r->upstream_model
+                                                                       : STR("None"),
+                                           .cause_status = -1};
+}
+
 /* weir's own errors by their names; LiteLLM's classes are metrics_record_named's. */
 static enum error_code error_of(struct str type)
 {
@@ -175,6 +188,10 @@ static void set_numbers(struct record *r, const struct logline *l)
     TAKE(tokens_source, tokens_source);
     TAKE(cost_usd, cost_usd);
     TAKE(cache, cache);
+    TAKE(slow, slow);
+    TAKE(engine_load, engine.load_us);
+    TAKE(engine_prefill, engine.prefill_us);
+    TAKE(engine_decode, engine.decode_us);
     TAKE(error_provider_status, error.provider_status);
 #undef TAKE
 }
@@ -210,6 +227,7 @@ static void take_record(struct log_metrics *lm, const struct logline *l, bool at
     set_labels(lm, &r, l);
     set_numbers(&r, l);
     look_up(lm, &r);
+    set_fallback(lm, &r, l);
     r.status = str_from(log_outcome_names[outcome]);
     r.route = route_of(r.call_type);
     r.timestamp = l->found & LOG_BIT(timestamp) ? l->r.timestamp : MAX(lm->newest_us, 0);

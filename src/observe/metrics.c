@@ -27,11 +27,12 @@
 #define NONE            STR("None")
 #define TABLE_SIZE_MIN  64u
 #define CELLS_MAX       ((int64_t)1 << 20)
-#define OTHER_CELLS_MAX 32 /* past the budget: one a set of traits */
+#define OTHER_CELLS_MAX 64 /* past the budget: one a set of traits and kind of outcome */
 /* What one answer can add: a provider's nonsense must not wrap a counter. */
 #define TOKENS_MAX   ((int64_t)1 << 40)
 #define COST_MAX_USD 1e6
 #define PICO_PER_USD 1e12
+#define MICROS_MAX   ((int64_t)1 << 40) /* twelve days */
 
 /* ---- what a record's key is ---- */
 
@@ -60,9 +61,18 @@ static uint8_t traits_of(const struct record *r, bool deployed)
     return traits;
 }
 
-static struct outcome outcome_of(const struct record *r, bool deployed)
+/* Of the request; an attempt's is not told apart. */
+static uint8_t kind_of(const struct record *r, struct str requested)
 {
-    return (struct outcome){.http_status = status_of(r->http_status),
+    return str_eq(r->event, STR("attempt"))
+               ? OUTCOME_UNKNOWN
+               : (uint8_t)outcome_of_record(r, str_find(requested, '*') >= 0);
+}
+
+static struct outcome outcome_of(const struct record *r, struct str requested, bool deployed)
+{
+    return (struct outcome){.kind = kind_of(r, requested),
+                            .http_status = status_of(r->http_status),
                             .provider_status = status_of(r->error.provider_status),
                             .error_code = (uint8_t)r->error_code,
                             .traits = traits_of(r, deployed)};
@@ -93,7 +103,7 @@ static void key_of_record(struct key *k, const struct record *r)
                                                 : OTHER;
     key_set_deployment(k, r->deployed);
     key_set_caller(k, r);
-    k->outcome = outcome_of(r, r->deployed);
+    k->outcome = outcome_of(r, k->values[VALUE_REQUESTED], r->deployed);
 }
 
 /* What a log knows of the same: names. A model that nobody served may be any text a client sent: "other". */
@@ -106,7 +116,7 @@ static void key_of_names(struct key *k, const struct record *r)
     k->values[VALUE_API_BASE] = or_none(r->api_base);
     k->values[VALUE_PROVIDER] = or_none(r->provider);
     key_set_caller(k, r);
-    k->outcome = outcome_of(r, deployed);
+    k->outcome = outcome_of(r, k->values[VALUE_REQUESTED], deployed);
     if (k->outcome.traits & TRAIT_FAILURE)
         k->outcome.exception = metrics_exception(r->error.type);
 }
@@ -115,12 +125,12 @@ static void key_make_other(struct key *k)
 {
     for (int i = 0; i < VALUE_KEYED; i++)
         k->values[i] = OTHER;
-    k->outcome = (struct outcome){.traits = k->outcome.traits};
+    k->outcome = (struct outcome){.traits = k->outcome.traits, .kind = k->outcome.kind};
 }
 
 static uint64_t outcome_bits(const struct outcome *o)
 {
-    return (uint64_t)o->exception << 48 | (uint64_t)o->http_status << 32 |
+    return (uint64_t)o->kind << 56 | (uint64_t)o->exception << 48 | (uint64_t)o->http_status << 32 |
            (uint64_t)o->provider_status << 16 | (uint64_t)o->error_code << 8 | o->traits;
 }
 
@@ -246,12 +256,16 @@ static const char *exception_of(const struct outcome *o, uint16_t status)
     return "APIError";
 }
 
-/* "Openai.RateLimitError": the provider with its first letter raised, as LiteLLM prints it. */
-static struct str exception_class(struct arena *a, const struct cell *c, uint16_t status)
+static uint16_t told_status(const struct outcome *o)
 {
-    struct str provider = c->values[VALUE_PROVIDER];
-    const char *class = exception_of(&c->outcome, status);
-    if (!(c->outcome.traits & TRAIT_DEPLOYED) || str_eq(provider, NONE))
+    return o->provider_status ? o->provider_status : o->http_status;
+}
+
+/* The provider's first letter is raised, as LiteLLM prints it. */
+struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o)
+{
+    const char *class = exception_of(o, told_status(o));
+    if (!(o->traits & TRAIT_DEPLOYED) || str_eq(provider, NONE))
         return str_from(class);
     char first =
         provider.p[0] >= 'a' && provider.p[0] <= 'z' ? (char)(provider.p[0] - 32) : provider.p[0];
@@ -264,20 +278,25 @@ static struct str status_text(struct arena *a, uint16_t status)
     return status ? arena_printf(a, "%u", status) : NONE;
 }
 
+struct str metrics_status_text(struct arena *a, const struct outcome *o)
+{
+    return status_text(a, told_status(o));
+}
+
 static void derive_values(struct arena *a, struct cell *c)
 {
     const struct outcome *o = &c->outcome;
     bool failed = o->traits & TRAIT_FAILURE, other = str_eq(c->values[VALUE_ROUTE], OTHER);
-    uint16_t status = o->provider_status ? o->provider_status : o->http_status;
     c->values[VALUE_OUTCOME] = o->traits & TRAIT_SUCCESS     ? STR("success")
                                : o->traits & TRAIT_CANCELLED ? STR("cancelled")
                                : o->traits & TRAIT_UNKNOWN   ? STR("unknown")
                                                              : STR("failure");
     c->values[VALUE_STATUS_CODE] = other ? OTHER : status_text(a, o->http_status);
-    c->values[VALUE_EXCEPTION_STATUS] = other ? OTHER : failed ? status_text(a, status) : NONE;
-    c->values[VALUE_EXCEPTION_CLASS] = other    ? OTHER
-                                       : failed ? exception_class(a, c, status)
-                                                : NONE;
+    c->values[VALUE_EXCEPTION_STATUS] = other ? OTHER : failed ? metrics_status_text(a, o) : NONE;
+    c->values[VALUE_EXCEPTION_CLASS] = other ? OTHER
+                                       : failed
+                                           ? metrics_class_text(a, c->values[VALUE_PROVIDER], o)
+                                           : NONE;
     c->values[VALUE_NONE] = NONE;
 }
 
@@ -400,12 +419,24 @@ static void add_tokens(struct cell *c, const struct record *r)
     }
 }
 
+static uint64_t micros(int64_t us)
+{
+    return (uint64_t)MIN(MAX(us, 0), MICROS_MAX);
+}
+
+static void add_engine(struct cell *c, const struct record *r)
+{
+    bump(c, NUMBER_LOAD, micros(r->engine.load_us));
+    bump(c, NUMBER_PREFILL, micros(r->engine.prefill_us));
+    bump(c, NUMBER_DECODE, micros(r->engine.decode_us));
+}
+
 /* Streams: from the first token to the last, which are n - 1 steps. Others: all of the
  * upstream's time. (LiteLLM divides a stream's time to first token by its tokens, which measures
- * neither.) */
+ * neither.) An answer from the response cache was not written token by token. */
 static void add_output_token_time(const struct metrics *m, struct cell *c, const struct record *r)
 {
-    if (r->completion_tokens < 1)
+    if (r->completion_tokens < 1 || str_eq(r->cache, STR("hit")))
         return;
     uint64_t n = tokens(r->completion_tokens);
     if (r->stream == 1 && r->output_us >= 0 && n > 1)
@@ -472,10 +503,14 @@ static void add_exemplar(const struct metrics *m, struct cell *c, const struct r
 static inline void add_record(const struct metrics *m, struct shard *s, struct key *k,
                               const struct record *r)
 {
+    if (UNLIKELY(r->fallback.to.n) && !(k->outcome.traits & TRAIT_ATTEMPT))
+        fallback_count(m, s, k, r, false);
     struct cell *c = metrics_cell(m, s, k);
     bool hit = str_eq(r->cache, STR("hit"));
     bump(c, NUMBER_REQUESTS, 1);
+    bump(c, NUMBER_SLOW, r->slow == 1);
     add_tokens(c, r);
+    add_engine(c, r);
     add_times(m, c, r);
     add_exemplar(m, c, r);
     if (!hit) /* the cache's answers say nothing of a deployment's state */
@@ -489,6 +524,14 @@ void metrics_record(struct metrics *m, int worker, const struct record *r)
     struct key k;
     key_of_record(&k, r);
     add_record(m, &m->shards[worker], &k, r);
+}
+
+void metrics_passed_on(struct metrics *m, int worker, const struct record *r)
+{
+    struct key k;
+    key_of_record(&k, r);
+    k.outcome.traits = TRAIT_FAILURE;
+    fallback_count(m, &m->shards[worker], &k, r, true);
 }
 
 void metrics_record_named(struct metrics *m, int worker, const struct record *r)
@@ -556,8 +599,10 @@ static void add_expected_cells(struct metrics *m, struct shard *s, const struct 
         if (embeds && expected[i] & TRAIT_STREAM)
             continue;
         uint8_t traits = expected[i] | TRAIT_DEPLOYED;
-        k.outcome =
-            (struct outcome){.http_status = traits & TRAIT_SUCCESS ? 200 : 0, .traits = traits};
+        bool good = traits & TRAIT_SUCCESS;
+        k.outcome = (struct outcome){.http_status = good ? 200 : 0,
+                                     .traits = traits,
+                                     .kind = good ? OUTCOME_SUCCESS : OUTCOME_UNKNOWN};
         metrics_cell(m, s, &k);
     }
 }
@@ -577,6 +622,7 @@ struct metrics *metrics_new(int workers, const struct config *c)
         s->table = mem_alloc(s->table_size * sizeof(struct cell *));
         s->chunks = mem_alloc((m->budget + OTHER_CELLS_MAX + CELLS_PER_CHUNK) / CELLS_PER_CHUNK *
                               sizeof(char *));
+        s->fallbacks = mem_alloc(FALLBACK_SLOTS * sizeof *s->fallbacks);
         arena_init(&s->labels, NULL, 0);
     }
     metrics_expect(m, c);
@@ -597,6 +643,7 @@ static void shard_free(const struct metrics *m, struct shard *s)
         mem_free(s->chunks[i]);
     mem_free(s->chunks);
     mem_free(s->table);
+    fallbacks_free(s);
     arena_fini(&s->labels);
 }
 

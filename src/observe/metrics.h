@@ -58,6 +58,7 @@ struct metrics_rests {
 /* What a gateway knows of a deployment while it runs. */
 struct metrics_deployment {
     uint64_t state; /* LiteLLM's: 0 healthy, 1 partial outage, 2 complete outage */
+    uint64_t remaining_requests, remaining_tokens; /* what its provider said last */
     uint64_t in_flight, rest_us, ttft_us, token_us, probe_success, probe_age_us;
     struct metrics_rests rests[METRICS_STATUSES_MAX];
     int rest_count;
@@ -75,11 +76,14 @@ struct metrics_engine {
     uint32_t model_count;
 };
 
-/* A virtual key that has a budget. Texts are the caller's. */
+/* A virtual key that has a budget or a limit. Texts are the caller's; what is not set is METRICS_UNKNOWN. */
 struct metrics_key {
     struct str hash, alias;
     uint64_t max_pico_usd, left_pico_usd; /* 1e-12 USD; left: 0 also where more was spent */
     uint64_t reset_microhours;            /* until the budget starts again */
+    /* Limits of a window, and what of it is used or reserved. */
+    uint64_t requests_allowed, requests_used, tokens_allowed, tokens_used;
+    uint64_t parallel_allowed, parallel_used; /* requests in flight */
 };
 
 /* How reloading the configuration went. [control] */
@@ -115,7 +119,9 @@ void metrics_free(struct metrics *m);
 struct metrics_worker *metrics_worker(struct metrics *m, int worker);
 /* Adds a record to a worker's shard. [that worker] */
 void metrics_record(struct metrics *m, int worker, const struct record *r);
-/* The same for a record read from a log, which has names only: labels are its model (if model_known, or if somebody served it),
+/* Counts that a model asked instead of the one wanted (r->fallback) failed too, and that the request goes on to yet another. [that worker] */
+void metrics_passed_on(struct metrics *m, int worker, const struct record *r);
+/* The same as metrics_record for a record read from a log, which has names only: labels are its model (if model_known, or if somebody served it),
  * deployment, upstream_model, api_base, provider, key_alias with key_hash, and route; error.type may be one of LiteLLM's
  * exception classes; status may be "unknown". All under the series budget. [that worker] */
 void metrics_record_named(struct metrics *m, int worker, const struct record *r);

@@ -1,4 +1,4 @@
-/* metrics_deployments.c -- exposition of what does not come from requests: deployments' limits, states, rests and probes, and their engines.
+/* metrics_deployments.c -- exposition of what does not come from requests: deployments' limits, states, rests and probes, their engines, and virtual keys.
  *
  * One series a configured deployment, so the configuration bounds them. Two rows of the configuration may show equal labels (the same model_info.id twice): the
  * first of them is written, since a series that comes twice would make Prometheus refuse the whole scrape. */
@@ -18,10 +18,10 @@ static struct group *rows_of(struct scrape *s, const struct family *f, value_fn 
     struct group *rows = arena_alloc(&s->texts, (all + 1) * sizeof *rows);
     for (uint32_t i = 0; i < all; i++) {
         const struct deployment *d = &c->deployments[i];
-        const struct str values[VALUE_COUNT] = {[VALUE_UPSTREAM] = d->upstream_model,
-                                                [VALUE_MODEL_ID] = d->model_id,
-                                                [VALUE_API_BASE] = d->api_base,
-                                                [VALUE_PROVIDER] = d->provider_name};
+        const struct str values[VALUE_COUNT] = {
+            [VALUE_REQUESTED] = d->model_name,    [VALUE_NONE] = STR("None"),
+            [VALUE_UPSTREAM] = d->upstream_model, [VALUE_MODEL_ID] = d->model_id,
+            [VALUE_API_BASE] = d->api_base,       [VALUE_PROVIDER] = d->provider_name};
         if (value(s, f, i) != METRICS_UNKNOWN)
             rows[n++] =
                 (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
@@ -116,7 +116,8 @@ void cooled_down(struct scrape *s, const struct family *f)
 
 static struct str engine_labels(struct scrape *s, const struct metrics_engine *e, struct str model)
 {
-    static const struct label labels[] = {{"engine", 0}, {"api_base", 1}, {"model", 2}};
+    static const struct label labels[] = {
+        {"engine", 0, NULL}, {"api_base", 1, NULL}, {"model", 2, NULL}};
     const struct str values[] = {e->engine, e->api_base, model};
     return scrape_labels(&s->texts, labels, model.n ? 3 : 2, values);
 }
@@ -165,23 +166,60 @@ void engine_vram(struct scrape *s, const struct family *f)
     }
 }
 
-void scrape_each_key(struct scrape *s, const struct family *f)
+/* ---- keys ---- */
+
+/* Sorted by their labels; `first` is which one. */
+static struct group *keys_of(struct scrape *s, const struct family *f)
 {
     const struct metrics_process *p = s->process;
     struct group *rows = arena_alloc(&s->texts, (p->key_count + 1) * sizeof *rows);
-    uint32_t count = 0;
     for (uint32_t i = 0; i < p->key_count; i++) {
         struct str values[VALUE_COUNT] = {
             [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
-        rows[count++] =
-            (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+        rows[i] = (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
     }
-    if (count > 1)
-        qsort(rows, count, sizeof *rows, scrape_compare_labels);
-    for (uint32_t i = 0; i < count; i++) {
-        const char *key = (const char *)&p->keys[rows[i].first];
+    if (p->key_count > 1)
+        qsort(rows, p->key_count, sizeof *rows, scrape_compare_labels);
+    return rows;
+}
+
+void scrape_each_key(struct scrape *s, const struct family *f)
+{
+    const struct group *rows = keys_of(s, f);
+    for (uint32_t i = 0; i < s->process->key_count; i++) {
+        const char *key = (const char *)&s->process->keys[rows[i].first];
         uint64_t value = *(const uint64_t *)(const void *)(key + f->source.index);
         if (value != METRICS_UNKNOWN)
             scrape_sample(s, f, rows[i].labels, STR_NONE, value);
     }
+}
+
+static void write_limits(struct scrape *s, const struct family *f, bool used)
+{
+    const struct group *rows = keys_of(s, f);
+    for (uint32_t i = 0; i < s->process->key_count; i++) {
+        const struct metrics_key *k = &s->process->keys[rows[i].first];
+        const struct {
+            const char *type; /* LiteLLM's words */
+            uint64_t allowed, used;
+        } limits[] = {
+            {"requests", k->requests_allowed, k->requests_used},
+            {"tokens", k->tokens_allowed, k->tokens_used},
+            {"max_parallel_requests", k->parallel_allowed, k->parallel_used},
+        };
+        for (size_t n = 0; n < COUNT(limits); n++)
+            if (limits[n].allowed != METRICS_UNKNOWN)
+                scrape_sample(s, f, rows[i].labels,
+                              arena_printf(&s->texts, "rate_limit_type=\"%s\"", limits[n].type),
+                              used ? limits[n].used : limits[n].allowed);
+    }
+}
+
+void key_limits_allowed(struct scrape *s, const struct family *f)
+{
+    write_limits(s, f, false);
+}
+void key_limits_used(struct scrape *s, const struct family *f)
+{
+    write_limits(s, f, true);
 }

@@ -8,6 +8,7 @@ struct doc_row {
 
 // clang-format off
 #define L(text, which) ", " text
+#define C(name, text)  ", " name
 #define LABELS(set, list) static const char labels_##set[] = "" list;
 #define M(...)
 #include "observe/metrics.def"
@@ -17,6 +18,7 @@ struct doc_row {
 #define LABELS(set, list)
 #define SUM(...)                 NULL
 #define PARTS(label, ...)        label
+#define PHASES(label, ...)       label
 #define TIMES(...)               NULL
 #define STATE(...)               NULL
 #define WORKERS(...)             NULL

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "observe/metrics.h"
+#include "observe/outcome.h"
 
 /* What a label of a cell can show. The first VALUE_KEYED tell cells apart (with struct outcome);
  * the rest is derived. */
@@ -24,7 +25,9 @@ enum value {
     VALUE_EXCEPTION_STATUS,      /* what the provider answered, if it did */
     VALUE_EXCEPTION_CLASS,       /* LiteLLM's: "Openai.RateLimitError" */
     VALUE_NONE,                  /* "None", LiteLLM's text for what is not known or not shown */
-    VALUE_COUNT
+    VALUE_COUNT,
+    VALUE_FALLBACK =
+        VALUE_COUNT /* of struct fallback_cell, not of cells: the model asked instead */
 };
 
 /* Numbers a cell adds up. */
@@ -41,8 +44,15 @@ enum number {
     NUMBER_CACHE_HITS,
     NUMBER_CACHE_MISSES,
     NUMBER_CACHE_TOKENS, /* of answers served from the response cache */
+    NUMBER_SLOW,
+    NUMBER_LOAD, /* µs that an engine told of: loading, reading the prompt, writing the answer */
+    NUMBER_PREFILL,
+    NUMBER_DECODE,
     NUMBER_COUNT,
-    NUMBER_CALLS = NUMBER_COUNT /* not held: requests less those answered from the response cache */
+    /* Not held, but made of the cell's requests: */
+    NUMBER_CALLS = NUMBER_COUNT, /* less those answered from the response cache */
+    NUMBER_RETRIES,              /* all of them if it counts attempts, else none */
+    NUMBER_OUTCOME, /* + enum outcome_kind: all of them if it is the cell's, else none */
 };
 
 enum histogram {
@@ -73,6 +83,7 @@ struct outcome {
     uint16_t http_status, provider_status;
     uint8_t error_code, traits;
     uint8_t exception; /* of a line of LiteLLM's: which of its classes (metrics_exceptions), or 0 */
+    uint8_t kind;      /* enum outcome_kind: follows from the rest but in a cell labelled "other" */
 };
 
 /* The last request seen in a bucket. A seqlock: `version` is odd while the owner writes. */
@@ -106,7 +117,28 @@ struct shard {
     size_t cell_count; /* published with release, read with acquire */
     uint64_t overflows;
     uint64_t errors[ERR_COUNT];
-    struct arena labels; /* [owner] */
+    struct arena labels;              /* [owner] */
+    struct fallback_cell **fallbacks; /* open addressing, FALLBACK_SLOTS; published with release */
+    uint32_t fallback_count;          /* [owner] */
+};
+
+/* Requests that went on to another model, told apart by these. Never moved or freed before its shard. */
+#define FALLBACK_SLOTS 1024u
+#define FALLBACK_CELLS 512u /* then "other" */
+enum fallback_text {
+    FALLBACK_ASKED,
+    FALLBACK_TO,
+    FALLBACK_KEY_HASH,
+    FALLBACK_KEY_ALIAS,
+    FALLBACK_TEXTS
+};
+struct fallback_cell {
+    uint64_t hash;
+    struct str texts[FALLBACK_TEXTS];
+    struct str status, cause_status,
+        cause_class;   /* success, failure, cancelled; as LiteLLM's labels */
+    uint64_t requests; /* that ended at this model */
+    uint64_t passed;   /* that it failed too, and that went on to yet another */
 };
 
 #define CELLS_PER_CHUNK 16u
@@ -146,6 +178,19 @@ struct cell *metrics_cell(const struct metrics *m, struct shard *s, struct key *
 #define METRICS_EXCEPTIONS_MAX 40
 extern const char *const metrics_exceptions[METRICS_EXCEPTIONS_MAX]; /* NULL where there is none */
 uint8_t metrics_exception(struct str name);                          /* 0: not one of them */
+
+/* LiteLLM's text for a failure: "Openai.RateLimitError", or "ProxyException" where no provider was asked. `provider` may be "None". [any] */
+struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o);
+struct str metrics_status_text(struct arena *a, const struct outcome *o);
+
+/* ---- metrics_fallbacks.c ---- */
+/* Counts a record that tells of a fallback; `passed`: its model failed, and yet another is asked. `k` is its key. [owner] */
+void fallback_count(const struct metrics *m, struct shard *s, const struct key *k,
+                    const struct record *r, bool passed);
+void fallbacks_free(struct shard *s);
+bool fallbacks_save(const struct metrics *m, struct buf *out); /* as metrics_save */
+bool fallbacks_load(const struct metrics *m, struct shard *s,
+                    struct str *from); /* as metrics_load */
 
 /* Copies a whole exemplar; false when there is none. [any] */
 bool exemplar_read(const struct exemplar *from, struct exemplar *to);

@@ -1,6 +1,7 @@
 /* metrics_scrape.h -- what the files that write the exposition share: a row of metrics.def, and one scrape.
  *
- * metrics_write.c writes what cells and the process say, metrics_deployments.c what a gateway says of its deployments and their engines. */
+ * metrics_write.c writes what cells and the process say, metrics_deployments.c what a gateway says of its deployments, their engines and its keys,
+ * metrics_fallbacks.c where requests went on to another model. */
 #pragma once
 
 #include "observe/metrics_internal.h"
@@ -33,12 +34,14 @@ enum source_kind {
 struct label {
     const char *name;
     enum value value;
+    const char *text; /* what it always shows; else NULL */
 };
 
 /* One of several numbers of a family, and the label value that tells it apart. */
 struct part {
     const char *text;
-    enum number number;
+    unsigned number; /* enum number */
+    bool rare;       /* left out while it is 0 */
 };
 
 struct source {
@@ -109,7 +112,14 @@ void scrape_each_engine(struct scrape *s, const struct family *f);
 /* ... of struct metrics_key, a series a virtual key that has the number. */
 void scrape_each_key(struct scrape *s, const struct family *f);
 /* Rows of metrics.def. */
+void key_limits_allowed(struct scrape *s, const struct family *f);
+void key_limits_used(struct scrape *s, const struct family *f);
 void tpm_limits(struct scrape *s, const struct family *f);
 void rpm_limits(struct scrape *s, const struct family *f);
 void cooled_down(struct scrape *s, const struct family *f);
 void engine_vram(struct scrape *s, const struct family *f);
+
+/* ---- metrics_fallbacks.c: rows of metrics.def ---- */
+void fallbacks(struct scrape *s, const struct family *f);
+void fallbacks_succeeded(struct scrape *s, const struct family *f);
+void fallbacks_failed(struct scrape *s, const struct family *f);

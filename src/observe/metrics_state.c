@@ -7,8 +7,8 @@
 #include "base/varint.h"
 #include "observe/metrics_internal.h"
 
-#define FORMAT 1
-_Static_assert(NUMBER_COUNT == 12 && HISTOGRAM_COUNT == 7 && VALUE_KEYED == 8,
+#define FORMAT 2
+_Static_assert(NUMBER_COUNT == 16 && HISTOGRAM_COUNT == 7 && VALUE_KEYED == 8,
                "cells are made of other things than before: another FORMAT");
 
 #define TRAITS_OF_OUTCOME                                                                          \
@@ -57,7 +57,7 @@ static bool put_cell(const struct metrics *m, const struct cell *c, struct buf *
         ok = ok && varint_put_str(out, c->values[v]);
     ok = ok && varint_put(out, o->http_status) && varint_put(out, o->provider_status) &&
          varint_put_str(out, str_from(error)) && varint_put_str(out, str_from(exception)) &&
-         varint_put(out, o->traits) &&
+         varint_put(out, o->traits) && varint_put_str(out, str_from(outcome_names[o->kind])) &&
          varint_put(out, (uint64_t)MAX(COUNTER_GET(c->last_real_us), 0));
     for (size_t i = 0; i < number_count(m); i++)
         ok = ok && varint_put(out, COUNTER_GET(c->numbers[i]));
@@ -76,6 +76,7 @@ void metrics_save(const struct metrics *m, struct buf *out)
     for (int i = 0; i < m->shard_count; i++)
         for (size_t k = 0, n = shard_cell_count(&m->shards[i]); k < n; k++)
             ok = ok && put_cell(m, shard_cell(m, &m->shards[i], k), out);
+    ok = ok && fallbacks_save(m, out);
     ENSURE(ok);
 }
 
@@ -140,9 +141,17 @@ static bool are_traits(uint64_t traits)
     return outcome && !(outcome & (outcome - 1)) && !(traits & ~(outcome | more));
 }
 
+static bool kind_named(struct str name, uint8_t *kind)
+{
+    for (*kind = 0; *kind < OUTCOME_COUNT; ++*kind)
+        if (str_eq(name, str_from(outcome_names[*kind])))
+            return true;
+    return false;
+}
+
 static bool get_key(struct str *from, struct key *k)
 {
-    struct str error, exception;
+    struct str error, exception, kind;
     uint64_t traits;
     struct outcome *o = &k->outcome;
     *o = (struct outcome){0};
@@ -151,7 +160,8 @@ static bool get_key(struct str *from, struct key *k)
             return false;
     if (!get_status(from, &o->http_status) || !get_status(from, &o->provider_status) ||
         !varint_get_str(from, &error) || !varint_get_str(from, &exception) ||
-        !varint_get(from, &traits) || !are_traits(traits))
+        !varint_get(from, &traits) || !are_traits(traits) || !varint_get_str(from, &kind) ||
+        !kind_named(kind, &o->kind))
         return false;
     o->error_code = (uint8_t)error_named(error);
     o->exception = metrics_exception(exception);
@@ -193,6 +203,8 @@ bool metrics_load(struct metrics *m, struct str bytes, struct err *e)
     for (uint64_t i = 0; i < cells; i++)
         if (!get_cell(m, s, &bytes))
             return cut_short(e);
+    if (!fallbacks_load(m, s, &bytes))
+        return cut_short(e);
     /* Requests that overflowed, not cells that do now. */
     __atomic_store_n(&s->overflows, overflows_before + overflows, __ATOMIC_RELAXED);
     return bytes.n == 0 || cut_short(e);

@@ -11,7 +11,7 @@
  * - OpenMetrics 1.0: a counter's family is named without "_total", an info's without "_info";
  *   UNIT lines, exemplars, a last line "# EOF". The counter litellm_cache_hits must have exactly
  *   that name, which no OpenMetrics counter can: it is of type unknown there, so that the series
- *   has one name whatever the scraper negotiated.
+ *   has one name whatever the scraper negotiated; and untyped in the other format, where promtool wants the same.
  * "le" is written as Python's client does ("1.0", not "1"), in both: until Prometheus 3 the text
  * is part of a series' identity, and LiteLLM's dashboards were recorded with it. No "_created"
  * samples: they are optional and double the series of counters.
@@ -37,6 +37,8 @@ enum {
     OUTCOMES = ANY | EXPECTED,
     /* Histograms are large: without this a series appears with its first observation. */
     HISTOGRAM_ZEROS = 256,
+    STREAM_ZEROS = 512, /* the same, for what can be streamed */
+    NOT_ZERO = 1024,    /* a number's series, too, appears with the first that is not 0 */
 };
 
 /* Digits behind the point of a cell's integers, where there are any. */
@@ -99,10 +101,10 @@ static struct str family_name(const struct family *f, enum metrics_format format
 
 static const char *type_name(const struct family *f, enum metrics_format format)
 {
+    if (f->type == TYPE_COUNTER && !str_ends(str_from(f->name), STR("_total")))
+        return format == METRICS_OPENMETRICS ? "unknown" : "untyped";
     if (format == METRICS_OPENMETRICS)
-        return f->type == TYPE_COUNTER && !str_ends(str_from(f->name), STR("_total"))
-                   ? "unknown"
-                   : type_names[f->type];
+        return type_names[f->type];
     return f->type == TYPE_INFO ? "gauge" : type_names[f->type];
 }
 
@@ -195,12 +197,17 @@ static bool takes(const struct source *source, const struct cell *c)
     return c->outcome.traits & source->cells & OUTCOMES && (c->outcome.traits & must) == must;
 }
 
+static struct str shown(const struct label *label, const struct str *values)
+{
+    return label->text ? str_from(label->text) : values[label->value];
+}
+
 struct str scrape_labels(struct arena *a, const struct label *labels, size_t count,
                          const struct str *values)
 {
     size_t room = 0, n = 0;
     for (size_t i = 0; i < count; i++)
-        room += strlen(labels[i].name) + 4 + 2 * values[labels[i].value].n;
+        room += strlen(labels[i].name) + 4 + 2 * shown(&labels[i], values).n;
     char *text = arena_alloc(a, room + 1);
     for (size_t i = 0; i < count; i++) {
         struct str name = str_from(labels[i].name);
@@ -210,7 +217,7 @@ struct str scrape_labels(struct arena *a, const struct label *labels, size_t cou
         n += name.n;
         text[n++] = '=';
         text[n++] = '"';
-        n += escape(text + n, values[labels[i].value], true);
+        n += escape(text + n, shown(&labels[i], values), true);
         text[n++] = '"';
     }
     return (struct str){text, n};
@@ -264,11 +271,15 @@ static void make_groups(struct scrape *s, const struct family *f)
 
 static uint64_t number_of(const struct cell *c, unsigned number)
 {
-    if (number != NUMBER_CALLS)
+    if (number < NUMBER_COUNT)
         return COUNTER_GET(c->numbers[number]);
     uint64_t hits = COUNTER_GET(c->numbers[NUMBER_CACHE_HITS]),
              requests = COUNTER_GET(c->numbers[NUMBER_REQUESTS]);
-    return requests - MIN(hits, requests);
+    if (number == NUMBER_CALLS)
+        return requests - MIN(hits, requests);
+    if (number == NUMBER_RETRIES)
+        return c->outcome.traits & TRAIT_ATTEMPT ? requests : 0;
+    return number - NUMBER_OUTCOME == c->outcome.kind ? requests : 0;
 }
 
 static uint64_t sum_of(const struct scrape *s, const struct group *g, unsigned number)
@@ -279,20 +290,39 @@ static uint64_t sum_of(const struct scrape *s, const struct group *g, unsigned n
     return sum;
 }
 
+/* Several numbers of a group, told apart by a label of their own. */
+static void write_parts(struct scrape *s, const struct family *f, const struct group *g)
+{
+    const struct source *source = &f->source;
+    for (unsigned p = 0; p < source->part_count; p++) {
+        const struct part *part = &source->parts[p];
+        uint64_t sum = sum_of(s, g, part->number);
+        if (sum || !part->rare)
+            scrape_sample(s, f, g->labels,
+                          arena_printf(&s->texts, "%s=\"%s\"", source->part_label, part->text),
+                          sum);
+    }
+}
+
+static bool parts_are_zero(const struct scrape *s, const struct source *source,
+                           const struct group *g)
+{
+    for (unsigned p = 0; p < source->part_count; p++)
+        if (sum_of(s, g, source->parts[p].number))
+            return false;
+    return true;
+}
+
 static void write_sum(struct scrape *s, const struct family *f)
 {
     const struct source *source = &f->source;
     make_groups(s, f);
     for (uint32_t i = 0; i < s->group_count; i++) {
-        for (unsigned p = 0; p < source->part_count; p++) {
-            struct str extra =
-                arena_printf(&s->texts, "%s=\"%s\"", source->part_label, source->parts[p].text);
-            scrape_sample(s, f, s->groups[i].labels, extra,
-                          sum_of(s, &s->groups[i], source->parts[p].number));
-        }
+        const struct group *g = &s->groups[i];
         if (source->part_count == 0)
-            scrape_sample(s, f, s->groups[i].labels, STR_NONE,
-                          sum_of(s, &s->groups[i], source->index));
+            scrape_sample(s, f, g->labels, STR_NONE, sum_of(s, g, source->index));
+        else if (!(source->cells & NOT_ZERO) || !parts_are_zero(s, source, g))
+            write_parts(s, f, g);
     }
     if (s->group_count == 0 && f->label_count == 0)
         scrape_sample(s, f, STR_NONE, STR_NONE, sum_of(s, &nothing, source->index));
@@ -405,13 +435,26 @@ static void write_histogram(struct scrape *s, const struct family *f, const stru
     put_z(s, "\n");
 }
 
+static bool can_stream(const struct scrape *s, const struct group *g)
+{
+    for (uint32_t i = g->first; i != NO_CELL; i = s->next[i])
+        if (s->cells[i]->outcome.traits & STREAM)
+            return true;
+    return false;
+}
+
+static bool shows_zeros(const struct scrape *s, const struct family *f, const struct group *g)
+{
+    return f->source.cells & HISTOGRAM_ZEROS || f->label_count == 0 ||
+           (f->source.cells & STREAM_ZEROS && can_stream(s, g));
+}
+
 static void write_times(struct scrape *s, const struct family *f)
 {
-    bool zeros = f->source.cells & HISTOGRAM_ZEROS || f->label_count == 0;
     make_groups(s, f);
     struct str *les = bound_labels(s, &s->m->bounds[f->source.index]);
     for (uint32_t i = 0; i < s->group_count; i++)
-        if (add_up(s, &s->groups[i], f->source.index) > 0 || zeros)
+        if (add_up(s, &s->groups[i], f->source.index) > 0 || shows_zeros(s, f, &s->groups[i]))
             write_histogram(s, f, &s->groups[i], les);
     if (s->group_count == 0 && f->label_count == 0) {
         add_up(s, &nothing, f->source.index);
@@ -470,7 +513,8 @@ static uint64_t series_overflows(const struct scrape *s)
 
 static void build_info(struct scrape *s, const struct family *f)
 {
-    static const struct label labels[] = {{"version", 0}, {"commit", 1}, {"compiler", 2}};
+    static const struct label labels[] = {
+        {"version", 0, NULL}, {"commit", 1, NULL}, {"compiler", 2, NULL}};
     const struct str values[] = {str_from(s->process->version), str_from(s->process->git_commit),
                                  str_from(s->process->compiler)};
     scrape_sample(s, f, scrape_labels(&s->texts, labels, COUNT(labels), values), STR_NONE, 1);
@@ -516,13 +560,26 @@ static void write_member(struct scrape *s, const struct family *f, const void *o
 /* ---- the table ---- */
 
 static const struct part token_types[] = {
-    {"prompt", NUMBER_PROMPT_TOKENS},
-    {"completion", NUMBER_COMPLETION_TOKENS},
-    {"cached", NUMBER_CACHED_TOKENS},
-    {"reasoning", NUMBER_REASONING_TOKENS},
+    {"prompt", NUMBER_PROMPT_TOKENS, false},
+    {"completion", NUMBER_COMPLETION_TOKENS, false},
+    {"cached", NUMBER_CACHED_TOKENS, false},
+    {"reasoning", NUMBER_REASONING_TOKENS, false},
 };
 
-#define L(text, which)    {text, VALUE_##which},
+static const struct part engine_phases[] = {{"load", NUMBER_LOAD, false},
+                                            {"prefill", NUMBER_PREFILL, false},
+                                            {"decode", NUMBER_DECODE, false}};
+static const struct part outcomes[] = {
+    {"success", NUMBER_OUTCOME + OUTCOME_SUCCESS, false},
+    {"client_error", NUMBER_OUTCOME + OUTCOME_CLIENT_ERROR, false},
+    {"provider_error", NUMBER_OUTCOME + OUTCOME_PROVIDER_ERROR, false},
+    {"gateway_error", NUMBER_OUTCOME + OUTCOME_GATEWAY_ERROR, false},
+    {"cancelled", NUMBER_OUTCOME + OUTCOME_CANCELLED, false},
+    {"unknown", NUMBER_OUTCOME + OUTCOME_UNKNOWN, true},
+};
+
+#define L(text, which)    {text, VALUE_##which, NULL},
+#define C(name, text)     {name, VALUE_NONE, text},
 #define LABELS(set, list) static const struct label labels_##set[] = {list};
 #define M(...)
 #include "observe/metrics.def"
@@ -538,6 +595,9 @@ static const struct part token_types[] = {
 #define PARTS(label, table, which) \
     {.kind = SOURCE_SUM, .about = METRICS_REQUESTS, .cells = (which), .part_label = label, .parts = table, \
      .part_count = COUNT(table)}
+#define PHASES(label, table, which) \
+    {.kind = SOURCE_SUM, .about = METRICS_REQUESTS, .cells = (which), .part_label = label, .parts = table, \
+     .part_count = COUNT(table), .decimals = 6}
 #define TIMES(what, which) \
     {.kind = SOURCE_TIMES, .about = METRICS_REQUESTS, .index = HISTOGRAM_##what, \
      .cells = (which), .decimals = TIME_DECIMALS}
@@ -579,6 +639,7 @@ static const struct family families[] = {
 #undef LABELS
 #undef M
 #undef L
+#undef C
 // clang-format on
 
 /* ---- one scrape ---- */

@@ -33,6 +33,15 @@ enum record_kind {
 #define RECORD_MEMBER_BOOL(name) int8_t name
 #define RECORD_MEMBER_RAW(name)  struct str name
 
+/* That another model was asked than the one the client named: by names of the configuration. */
+struct record_fallback {
+    struct str asked,
+        to; /* models; `to` is the one tried last, empty: no fallback. `asked` empty: it is the record's model */
+    enum error_code cause; /* why the first one could not answer; ERR_NONE: not known */
+    int64_t cause_status;  /* what its provider said; < 0: nothing */
+    struct str cause_provider;
+};
+
 struct record {
 #define F(name, kind, unit, help)        RECORD_MEMBER_##kind(name);
 #define N(group, name, kind, unit, help) RECORD_MEMBER_##kind(name);
@@ -52,6 +61,7 @@ struct record {
     struct str route;  /* "/v1/chat/completions", as configured, never raw from the wire */
     bool model_known;  /* `model` is a name from the configuration: may become a label */
     int64_t output_us; /* first token to last, < 0 unknown: for time per output token */
+    struct record_fallback fallback;
 };
 
 /* All fields absent. [any] */
