@@ -23,9 +23,10 @@ PROVIDER_BUDGET = "weir has no budgets by provider"
 QUEUE = "not observed by LiteLLM either; weir_queue_seconds has it"
 MEDIA = "weir relays images, video and audio without counting them"
 OTEL = "OpenTelemetry's names: not Prometheus's /metrics"
-KEY_LIMITS = "what a key has left of a limit is told in its answers' x-ratelimit headers"
-TOKENS = "litellm_tokens_total{type} has cached and reasoning tokens"
-DEPLOYMENT_IN_FLIGHT = "weir_deployment_in_flight has it"
+KEY_LIMITS = "a key's limits hold for all models: litellm_api_key_rate_limit_*"
+CACHE_WRITES = "tokens written to a provider's cache are in the spend, and not counted apart"
+ROUTER = "a request is one call of the router: litellm_self_* counts them"
+AUTH = "a key is looked up in memory, in microseconds: weir_overhead_seconds has them"
 PRE_CALL = "weir has no hooks before a call"
 
 # ---- dashboard_1 and dashboard_v2: as they are published, one by one ----
@@ -61,9 +62,9 @@ COUNTERS = [
     ("Spend and tokens", "litellm_total_tokens_metric", "model", None),
     ("Spend and tokens", "litellm_input_tokens_metric", "model", None),
     ("Spend and tokens", "litellm_output_tokens_metric", "model", None),
-    ("Spend and tokens", "litellm_input_cached_tokens_metric", "model", TOKENS),
-    ("Spend and tokens", "litellm_input_cache_creation_tokens_metric", "model", TOKENS),
-    ("Spend and tokens", "litellm_output_reasoning_tokens_metric", "model", TOKENS),
+    ("Spend and tokens", "litellm_input_cached_tokens_metric", "model", None),
+    ("Spend and tokens", "litellm_input_cache_creation_tokens_metric", "model", CACHE_WRITES),
+    ("Spend and tokens", "litellm_output_reasoning_tokens_metric", "model", None),
     ("Spend and tokens", "litellm_input_audio_tokens_metric", "model", MEDIA),
     ("Spend and tokens", "litellm_output_audio_tokens_metric", "model", MEDIA),
     ("Spend and tokens", "litellm_images_generated_metric", "model", MEDIA),
@@ -71,8 +72,8 @@ COUNTERS = [
     ("Cache", "litellm_cache_hits_metric", "model", None),
     ("Cache", "litellm_cache_misses_metric", "model", None),
     ("Cache", "litellm_cached_tokens_metric", "model", None),
-    ("Cache", "litellm_provider_cache_read_input_tokens_metric", "model", TOKENS),
-    ("Cache", "litellm_provider_cache_creation_input_tokens_metric", "model", TOKENS),
+    ("Cache", "litellm_provider_cache_read_input_tokens_metric", "model", None),
+    ("Cache", "litellm_provider_cache_creation_input_tokens_metric", "model", CACHE_WRITES),
     ("LLM API deployments", "litellm_deployment_total_requests", "requested_model", None),
     ("LLM API deployments", "litellm_deployment_success_responses", "requested_model", None),
     ("LLM API deployments", "litellm_deployment_failure_responses", "litellm_model_name, exception_class", None),
@@ -112,13 +113,13 @@ GAUGES = [
     ("LLM API deployments", "litellm_deployment_state", "litellm_model_name, api_base", None),
     ("LLM API deployments", "litellm_deployment_tpm_limit", "litellm_model_name, api_base", None),
     ("LLM API deployments", "litellm_deployment_rpm_limit", "litellm_model_name, api_base", None),
-    ("LLM API deployments", "litellm_deployment_in_progress_requests", "litellm_model_name, api_base", DEPLOYMENT_IN_FLIGHT),
+    ("LLM API deployments", "litellm_deployment_in_progress_requests", "litellm_model_name, api_base", None),
     ("LLM API deployments", "litellm_remaining_requests_metric", "model_group, api_provider", None),
     ("LLM API deployments", "litellm_remaining_tokens_metric", "model_group, api_provider", None),
     ("Key and team rate limits", "litellm_remaining_api_key_requests_for_model", "api_key_alias", KEY_LIMITS),
     ("Key and team rate limits", "litellm_remaining_api_key_tokens_for_model", "api_key_alias", KEY_LIMITS),
-    ("Key and team rate limits", "litellm_api_key_rate_limit_allowed_metric", "api_key_alias", KEY_LIMITS),
-    ("Key and team rate limits", "litellm_api_key_rate_limit_used_metric", "api_key_alias", KEY_LIMITS),
+    ("Key and team rate limits", "litellm_api_key_rate_limit_allowed_metric", "api_key_alias", None),
+    ("Key and team rate limits", "litellm_api_key_rate_limit_used_metric", "api_key_alias", None),
     ("Key and team rate limits", "litellm_team_rate_limit_allowed_metric", "team_alias", TEAMS),
     ("Key and team rate limits", "litellm_team_rate_limit_used_metric", "team_alias", TEAMS),
     ("Budgets", "litellm_remaining_api_key_budget_metric", "api_key_alias", None),
@@ -140,9 +141,9 @@ GAUGES = [
     ("Service callbacks", "litellm_redis_spend_update_queue_size", "", REDIS),
 ]
 
-# p95 of litellm_SERVICE_latency, rate of its requests, failures by error_class.
-SERVICES = [("self", None), ("router", None), ("auth", None), ("redis", REDIS), ("postgres", DATABASE), ("batch_write_to_db", DATABASE),
-            ("reset_budget_job", DATABASE), ("proxy_pre_call", PRE_CALL)]
+# p95 of litellm_SERVICE_latency; rate of its requests, and its failures by error_class: (service, reason for the first, for the others).
+SERVICES = [("self", None, None), ("router", None, ROUTER), ("auth", AUTH, AUTH), ("redis", REDIS, REDIS), ("postgres", DATABASE, DATABASE),
+            ("batch_write_to_db", DATABASE, DATABASE), ("reset_budget_job", DATABASE, DATABASE), ("proxy_pre_call", PRE_CALL, PRE_CALL)]
 
 GENAI = ["gen_ai_client_operation_duration_seconds_count", "gen_ai_usage_cost_USD_sum", "gen_ai_client_token_usage_sum",
          "gen_ai_server_time_to_first_token_seconds_bucket", "gen_ai_client_response_duration_seconds_bucket"]
@@ -164,11 +165,11 @@ def queries(rate_interval="1m"):
     for row, family, labels, reason in GAUGES:
         for how in ("max", "min"):
             found.append(Query(name, row, f"{how}({family}){by(labels)}", reason))
-    for service, reason in SERVICES:
+    for service, no_times, no_counts in SERVICES:
         row = "Service callbacks"
-        found.append(Query(name, row, f"histogram_quantile(0.95, sum(rate(litellm_{service}_latency_bucket[{rate}])) by (le))", reason))
-        found.append(Query(name, row, f"sum(rate(litellm_{service}_total_requests_total[{rate}]))", reason))
-        found.append(Query(name, row, f"sum(rate(litellm_{service}_failed_requests_total[{rate}])) by (error_class)", reason))
+        found.append(Query(name, row, f"histogram_quantile(0.95, sum(rate(litellm_{service}_latency_bucket[{rate}])) by (le))", no_times))
+        found.append(Query(name, row, f"sum(rate(litellm_{service}_total_requests_total[{rate}]))", no_counts))
+        found.append(Query(name, row, f"sum(rate(litellm_{service}_failed_requests_total[{rate}])) by (error_class)", no_counts))
     for metric in GENAI:
         found.append(Query("dashboard_genai_otel", "GenAI", f"sum(rate({metric}[{rate}]))", OTEL))
     return found
@@ -178,5 +179,6 @@ def without_counterpart():
     """Names of LiteLLM's metrics that weir has not, as the table above says: with the endings that samples have."""
     families = {family for _, family, _, reason in COUNTERS if reason} | {family for _, family, reason in HISTOGRAMS if reason}
     families |= {family for _, family, _, reason in GAUGES if reason}
-    families |= {f"litellm_{service}_{kind}" for service, reason in SERVICES if reason for kind in ("latency", "total_requests", "failed_requests")}
+    families |= {f"litellm_{service}_latency" for service, no_times, _ in SERVICES if no_times}
+    families |= {f"litellm_{service}_{kind}" for service, _, no_counts in SERVICES if no_counts for kind in ("total_requests", "failed_requests")}
     return {family + ending for family in families for ending in ("", "_total", "_bucket", "_sum", "_count")}

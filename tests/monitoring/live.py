@@ -24,7 +24,6 @@ from harness import ROOT, chat_body, forever, request, wait_for
 
 SHIPPED = ROOT / "monitoring"
 JOB = "litellm"
-OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
 
 def needs_tool(*names):

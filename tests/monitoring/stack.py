@@ -136,8 +136,12 @@ class Stack:
         return gateway.start()
 
     def alertmanager_config(self):
-        """A copy of the shipped one that does not wait before it sends, and sends to a port where nobody listens."""
+        """A copy of the shipped one that waits a second before it sends, not half a minute, and whose receivers send to a port where nobody listens."""
         tree = yaml.safe_load((SHIPPED / "alertmanager/alertmanager.yml").read_text())
+        for route in (tree["route"], *tree["route"].get("routes", [])):
+            route.update(group_wait="1s", group_interval="1s")
+        for receiver in tree["receivers"]:
+            receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{free_port()}/"}]
         path = self.folder / "alertmanager.yml"
         path.write_text(yaml.safe_dump(tree))
         return path

@@ -15,7 +15,7 @@ from expressions import dashboards
 from expressions_rules import rules
 from harness import wait_for
 from litellm_dashboards import queries
-from live import JOB, OPENMETRICS, log_totals, needs_tool
+from live import JOB, log_totals, needs_tool
 from stack import ALICE, MASTER, Stack
 
 LIVE_S = float(os.environ.get("LIVE_S", 60))
@@ -168,13 +168,15 @@ def test_exemplars_lead_to_the_log(watched):
 
 # ---- what promtool says of the exposition ----
 
+# The name is LiteLLM's, which dashboards made for it ask for.
+NOT_OURS = {'litellm_api_key_budget_remaining_hours_metric use base unit "seconds" instead of "hours"'}
+
+
 def test_promtool_has_nothing_to_say(watched):
-    for accept in (None, OPENMETRICS):
-        text = watched.gateway.get("/metrics", {"accept": accept} if accept else None).body
-        if accept:
-            continue  # promtool reads the older format only; Prometheus has read this one all the time
-        done = subprocess.run([shutil.which("promtool"), "check", "metrics"], input=text, capture_output=True, check=False)
-        assert (done.returncode, done.stdout + done.stderr) == (0, b""), (done.stdout + done.stderr).decode()
+    """Of the older format, which is all that it reads: Prometheus itself has read the other one all the time."""
+    done = subprocess.run([shutil.which("promtool"), "check", "metrics"], input=watched.gateway.get("/metrics").body, capture_output=True, check=False)
+    said = (done.stdout + done.stderr).decode()
+    assert set(said.splitlines()) <= NOT_OURS, said
 
 
 # ---- dashboards made for LiteLLM ----

@@ -165,7 +165,7 @@ def run(tmp_path_factory):
         prometheus = stack.watch(before=history.make)
         watcher = Watcher(stack.alertmanager)
         watcher.start()
-        wait_for(lambda: "GatewayMetricsMissing" in prometheus.alerts())
+        wait_for(lambda: ("GatewayMetricsMissing", None, None) in watcher.seen, 30)
         stack.retarget(stack.gateway, full, crowded, starved, more=[f"127.0.0.1:{free_port()}"], rule_files={"wrong.yml": BROKEN_RULES})
         prometheus.settle()
 

@@ -1,10 +1,13 @@
 """Every metric that is named anywhere exists: in dashboards, rules, alerts, documents, examples and READMEs, every word that looks like a metric's name
-is one that weir exposes (docs/metrics.md), a recording rule, or one of those listed here with what else it is."""
+is one that weir exposes, a recording rule, or one of those listed here with what else it is."""
+import functools
 import pathlib
 import re
+import subprocess
 
 import pytest
 import yaml
+from harness import WEIR
 from litellm_dashboards import without_counterpart
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -22,15 +25,19 @@ ELSE = {
 }
 
 
+@functools.lru_cache
+def rows():
+    """(name, type, labels) of what weir exposes, as it says itself: docs/metrics.md, made anew."""
+    page = subprocess.run([str(WEIR.resolve()), "docs", "metrics"], capture_output=True, text=True, check=True).stdout
+    return METRIC_ROW.findall(page)
+
+
 def exposed():
-    """{name: type}, from the generated page."""
-    rows = METRIC_ROW.findall((ROOT / "docs/metrics.md").read_text())
-    return {name: kind for name, kind, _ in rows}
+    return {name: kind for name, kind, _ in rows()}
 
 
 def labels():
-    rows = METRIC_ROW.findall((ROOT / "docs/metrics.md").read_text())
-    return {label.strip() for _, _, names in rows for label in names.split(",")} - {""}
+    return {label.strip() for _, _, names in rows() for label in names.split(",")} - {""}
 
 
 def sample_names():
