@@ -18,7 +18,7 @@ Expression = collections.namedtuple("Expression", "file panel_id title kind expr
 # Grafana's own variables. The intervals are durations; the range in seconds is a number.
 VALUES = {"__rate_interval": "1m", "__interval": "15s", "__range": "1h", "__range_s": "3600", "__interval_ms": "15000"}
 EVERYTHING = ".*"  # what model, provider, key and the like become
-TEXTS = {"request_id": ""}
+TEXTS = {"request_id": "", "job": "litellm"}  # the job: what it is until another is chosen
 VARIABLE = re.compile(r"\$\{(\w+)(?::\w+)?\}|\$(\w+)")
 LABEL_VALUES = re.compile(r"label_values\((.*),\s*(\w+)\)\Z", re.S)
 

@@ -234,7 +234,7 @@ def test_variables(name):
         assert v["label"] and v["description"]
         if v["type"] == "query":
             assert v["multi"] and v["includeAll"] and v["refresh"] == 2
-            assert v.get("allValue") == {"job": ".+", "instance": ".+", "deployment": None}.get(v["name"], ".*")
+            assert v.get("allValue") == {"job": None, "instance": ".+", "deployment": None}.get(v["name"], ".*")
     elsewhere = {**d, "templating": [{k: v[k] for k in ("query", "definition") if k in v} for v in variables.values()]}
     used = expressions.variables_in(json.dumps(elsewhere))
     assert used <= set(variables) | GRAFANA_VARIABLES, f"used and not defined: {used - set(variables) - GRAFANA_VARIABLES}"
@@ -261,7 +261,8 @@ def test_data_links_lead_somewhere():
         uid = address.path.removeprefix("/d/")
         seen.add(uid)
         given = set(re.findall(r"&var-(\w+)=", url))
-        if uid not in variables or not given <= variables[uid] or "${__url_time_range}" not in url:
+        kept = ("${__url_time_range}", "${datasource:queryparam}", "${job:queryparam}", "${instance:queryparam}")
+        if uid not in variables or not given <= variables[uid] or not all(k in address.query for k in kept):
             findings.append(f"{name}: {title}: {url}")
     wrong(findings)
     assert seen >= {"logs", "weir-tokens", "weir-performance", "weir-provider-health", "weir-system-health", "weir-slo"}
@@ -326,6 +327,17 @@ def test_provider_reads_the_folder_it_lies_in():
     (provider,) = settings["providers"]
     assert provider["options"]["path"] == "${GF_PATHS_PROVISIONING}/dashboards" and provider["type"] == "file"
     assert provider["allowUiUpdates"] is False and provider["disableDeletion"] is True
+
+
+def test_who_starts_grafana_says_where_its_sources_are():
+    """The data sources and the provider have variables for what differs between containers and services."""
+    starts = [p for p in (ROOT / "monitoring/docker-compose.yml", *(ROOT / "monitoring/systemd").glob("**/grafana*.service")) if p.exists()]
+    if not starts:
+        pytest.skip("nothing here starts Grafana")
+    for path in starts:
+        text = path.read_text()
+        assert "WEIR_PROMETHEUS_URL" in text and "WEIR_LOKI_URL" in text, path
+        assert "/etc/grafana/provisioning/dashboards" in text or "GF_PATHS_PROVISIONING" in text, path
 
 
 # ---- expressions ----

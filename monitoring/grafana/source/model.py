@@ -95,9 +95,12 @@ def to_logs(of=None, field=None, only=""):
                 explore(f'{{job="weir"}} | json{match}{only}'))
 
 
+SAME = "${__url_time_range}&${datasource:queryparam}&${job:queryparam}&${instance:queryparam}"  # what a link takes along
+
+
 def to_page(uid, title, **variables):
     words = "".join(f"&var-{name}={label(value)}" for name, value in variables.items())
-    return link(title, f"/d/{uid}?${{__url_time_range}}{words}")
+    return link(title, f"/d/{uid}?{SAME}{words}")
 
 
 FAILURES = ' | status="failure"'
@@ -171,7 +174,7 @@ def lines(title, what, bad, unit, *series, width=8, stack=None, fill=8, bound=Fa
                  options={"legend": {"displayMode": "table", "placement": "right" if side else "bottom", "showLegend": True,
                                      "calcs": list(calcs), "sortBy": "Max", "sortDesc": True},
                           "tooltip": {"mode": "multi", "sort": "desc", "hideZeros": False}}, **more)
-    made["fieldConfig"]["defaults"]["color"] = {"mode": "palette-classic"}
+    made["fieldConfig"]["defaults"]["color"] = {"mode": "palette-classic-by-name"}
     return made
 
 
@@ -277,12 +280,12 @@ def label_variable(name, title, about, series, of, all_value=".*", first=None, h
 VARIABLES = {
     "datasource": lambda: source_variable("datasource", "Metrics", "prometheus", "prometheus"),
     "logs": lambda: source_variable("logs", "Logs", "loki", "loki"),
-    "job": lambda: label_variable("job", "Job", "Prometheus' job of the gateways.", "weir_build_info", "job", ".+", first="litellm"),
+    "job": lambda: label_variable("job", "Job", "Prometheus' job of the gateways.", "weir_build_info", "job", None, first="litellm"),
     "instance": lambda: label_variable("instance", "Instance", "Gateways.", 'weir_build_info{job=~"$job"}', "instance", ".+"),
     "model": lambda: label_variable("model", "Model", "Models as clients ask for them.", "litellm_requests_total{@}", "model"),
     "provider": lambda: label_variable("provider", "Provider", "Providers; None: requests that reached no provider.",
                                        'litellm_requests_total{@m}', "provider"),
-    "key": lambda: label_variable("key", "Key", "Keys, by alias; None: requests without a key.",
+    "key": lambda: label_variable("key", "Key", "Keys, by alias, where numbers are kept by key: requests, tokens, cost. None: without a key.",
                                   "litellm_proxy_total_requests_metric_total{@}", "api_key_alias"),
     "deployment": lambda: label_variable(
         "deployment", "Deployment", "Follows from model and provider.",

@@ -1,6 +1,6 @@
 """01: the page to open first. Its first line answers, from left to right: is it up, does anything ring, what is asked of it, does it
 keep its promise, is it slow, what does it cost."""
-from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, TO_REQUEST, YELLOW, column, dashboard, lines, log_query, logs, or_zero,
+from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, SAME, TO_REQUEST, YELLOW, column, dashboard, lines, log_query, logs, or_zero,
                    panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values, worst)
 
 VALID = 'outcome=~"success|provider_error|gateway_error"'
@@ -81,18 +81,20 @@ FAILS = row(
     lines("Requests by outcome", "What came of the requests: success; client_error, which the client must mend; provider_error; gateway_error, "
           "which is weir's; cancelled, the client left.",
           "the largest colour that is not green says where to look.",
-          "reqps", ("{{outcome}}", rate("weir_request_outcomes_total", by="outcome")), stack="normal",
+          "reqps", ("{{outcome}}", rate("weir_request_outcomes_total", by="outcome")), width=6, stack="normal",
           overrides=fixed(OUTCOME_COLORS), links=[TO_REQUEST, to_logs(only=FAILURES)]),
     lines("Whose fault, as a share of requests", "Share of all requests that ended in a fault of each side.",
           "provider_error: Provider health. gateway_error: System health and the log. client_error: the keys and models they ask for.",
-          "percentunit",
-          ("{{outcome}}", FAULT_SHARES),
-          overrides=fixed(OUTCOME_COLORS),
+          "percentunit", ("{{outcome}}", FAULT_SHARES), width=6, overrides=fixed(OUTCOME_COLORS),
           links=[to_page("weir-provider-health", "Provider health"), to_page("weir-system-health", "System health")]),
     lines("Why requests fail", "Requests that ended in an error, by its name; docs/errors.md says what each means. Of all models and providers.",
           "look the name up in docs/errors.md: it says what to do. The link leads to the log lines.",
-          "reqps", ("{{error}}", or_zero(f"{rate('weir_errors_total', '@', 'error')} > 0", "error", "no error")),
-          links=[to_logs("error", "error_type")]))
+          "reqps", ("{{error}}", or_zero(f"{rate('weir_errors_total', '@', 'error')} > 0", "error", "no error")), width=6,
+          links=[to_logs("error", "error_type")]),
+    lines("Answers by HTTP status", "Requests a second by the status the client got, of the models and keys chosen. 499: the client left.",
+          "401, 403: a key. 429: a limit or a budget. 5xx: nothing the client can mend.",
+          "reqps", ("{{status_code}}", rate("litellm_proxy_total_requests_metric_total", "@rk", "status_code")), width=6, stack="normal",
+          links=[to_logs("status_code", "http_status")]))
 
 SLOW = row(
     "What is slow?", 8,
@@ -138,7 +140,7 @@ MODELS = row(
           ("Tokens/s", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"', "model"), column("Tokens/s", "short", decimals=1)),
           width=16,
           overrides=[column("Model", "none", links=[{"title": "Performance of this model", "targetBlank": False,
-                                                     "url": "/d/weir-performance?${__url_time_range}&var-model=${__value.text:percentencode}"}])]),
+                                                     "url": f"/d/weir-performance?{SAME}&var-model=${{__value.text:percentencode}}"}])]),
     table("Alerts", "Alerts that fire or are about to.", "each has its part in docs/runbooks.md.",
           {"alertname": "Alert", "severity": "Severity", "alertstate": "State"},
           ("Firing", 'max by (alertname, severity, alertstate) (ALERTS{severity!="none"})', None), width=8, sort="State",

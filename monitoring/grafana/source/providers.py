@@ -1,5 +1,5 @@
 """04: which provider or deployment fails, is slow, rests, and what the gateway does about it: retries, fallbacks, cooldowns."""
-from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, YELLOW, column, dashboard, lines, or_zero, quantile, rate, row, stat, states,
+from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, SAME, YELLOW, column, dashboard, lines, or_zero, quantile, rate, row, stat, states,
                    steps, table, to_logs, to_page, values)
 from overview import OUTCOME_COLORS, SHARE_STEPS, answered, fixed
 
@@ -53,7 +53,7 @@ SUCCESS = row(
           "one provider: its status page, its key, its quota. All: the gateway's network.",
           "percentunit", ("{{provider}}", answered("provider")), high=1, low=None, thresholds=steps((0.999, "transparent"), base=RED), bound=True,
           links=OF_PROVIDER),
-    lines("Failures by status", "Failed attempts by what the provider answered; 408 is its timeout.",
+    lines("Failures by status", "Failed attempts by what the provider answered; 408 is its timeout, 200 an answer that broke off.",
           "401, 403: the key. 429: the quota. 404: the model's name. 5xx: theirs; wait or switch.",
           "reqps", ("{{api_provider}} {{exception_status}}", or_zero(rate(FAILURES, "@d", "api_provider, exception_status"), "api_provider", "none")),
           links=[to_logs(only=' | status="failure"')]),
@@ -134,7 +134,7 @@ TABLE = row(
           ("p50", quantile(0.5, "litellm_latency_seconds", by="provider"), column("p50", "s")),
           ("p95", quantile(0.95, "litellm_latency_seconds", by="provider"), column("p95", "s")),
           overrides=[column("Provider", "none", links=[{"title": "This provider only", "targetBlank": False,
-                                                        "url": "/d/weir-provider-health?${__url_time_range}&var-provider=${__value.text:percentencode}"}])]))
+                                                        "url": f"/d/weir-provider-health?{SAME}&var-provider=${{__value.text:percentencode}}"}])]))
 
 PAGE = dashboard(PAGES[3][0], ("datasource", "logs", "job", "instance", "model", "provider", "deployment"),
                  (AT_A_GLANCE, STATES, SUCCESS, REMEDIES, TRAFFIC, LIMITS, TABLE))

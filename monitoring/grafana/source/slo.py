@@ -43,7 +43,7 @@ def course(slo, what):
         lines(f"{what}: burn rates", "The budget's burn rate over each window. 1 (the line) uses it up in exactly 30 days.",
               "short windows rise first; an alert needs a long one as well, and ends soon after the short one has fallen.",
               "short", *((w, burn(slo, w)) for w in WINDOWS[:-1]), width=12, side=True, thresholds=steps((1, RED), base="transparent"), bound=True),
-        lines(f"{what}: error budget left", "What was left of the 30 days' budget at each moment.", "a steep step is an incident; a slope a lasting fault.",
+        lines(f"{what}: error budget over time", "What was left of the 30 days' budget at each moment.", "a steep step is an incident; a slope a lasting fault.",
               "percentunit", ("left", f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"), width=12, low=None, high=1, bound=True,
               thresholds=steps((0.25, "transparent"), base=RED)))
 

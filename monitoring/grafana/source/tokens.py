@@ -1,5 +1,5 @@
 """02: what is used, by whom, what it costs, and what the month will cost."""
-from model import (BLUE, GREEN, ORANGE, PAGES, RED, YELLOW, bars, column, dashboard, lines, or_zero, rate, row, stat, steps, table, to_logs,
+from model import (BLUE, FAILURES, GREEN, ORANGE, PAGES, RED, YELLOW, bars, column, dashboard, lines, or_zero, rate, row, stat, steps, table, to_logs,
                    to_page)
 
 SPEND = "litellm_spend_metric_total"
@@ -100,7 +100,22 @@ CACHES = row(
           "percentunit", ("{{model}}", f"{used('cached', 'model')} / {used('prompt', 'model')}"), high=1, links=[to_logs("model")]))
 
 BUDGETS = row(
-    "Budgets of keys", 8,
+    "Keys: requests, limits, budgets", 8,
+    lines("Requests by key", "Requests a second by the key's alias; None: without a key. Of all providers.",
+          "one key grows: ask its owner; a limit (rpm_limit) holds it.",
+          "reqps", ("{{api_key_alias}}", rate("litellm_proxy_total_requests_metric_total", "@rk", "api_key_alias")), stack="normal",
+          links=[to_logs("api_key_alias", "key_alias")]),
+    lines("Failures by key", "Requests a second that were answered with an error, by key and status.",
+          "401: a wrong or expired key. 429: its limit or budget. 400: what its owner sends is wrong.",
+          "reqps", ("{{api_key_alias}}: {{exception_status}}",
+                    or_zero(rate("litellm_proxy_failed_requests_metric_total", "@rk", "api_key_alias, exception_status"), "api_key_alias", "none")),
+          links=[to_logs("api_key_alias", "key_alias", FAILURES)]),
+    lines("Limits used", "Share of each key's limit that is used now, by kind of limit.",
+          "at 100 % the key's requests are refused with 429: raise the limit, or tell the owner.",
+          "percentunit", ("{{api_key_alias}}: {{rate_limit_type}}",
+                          "max by (api_key_alias, rate_limit_type) (litellm_api_key_rate_limit_used_metric{@,api_key_alias=~\"$key\"}) / "
+                          "max by (api_key_alias, rate_limit_type) (litellm_api_key_rate_limit_allowed_metric{@,api_key_alias=~\"$key\"} > 0)"),
+          empty="No virtual key has a limit"),
     table("Keys with a budget", "What each virtual key with a budget may still spend, and when its budget starts again.",
           "raise the budget, or tell the owner before requests are refused with 429.",
           {"api_key_alias": "Key"},
