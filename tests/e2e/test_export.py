@@ -208,8 +208,8 @@ def test_export_shows_what_the_gateway_shows(weir, mock):
     # A log tells the rate of a stream's tokens with two decimals, and not the route's spelling.
     rounded = "litellm_deployment_latency_per_output_token"
     of_requests = {key: value for key, value in theirs.samples.items()
-                   if key[0].startswith("litellm_") and not re.search("_limit$|in_flight", key[0]) or
-                   re.match("weir_(errors|overhead|queue|tokens_est|unpriced)", key[0])}
+                   if key[0].startswith("litellm_") and not re.search("_limit$|in_flight|in_progress", key[0]) or
+                   re.match("weir_(errors|overhead|queue|tokens_est|unpriced|request_outcomes|ttft|retries|slow|fallbacks)", key[0])}
     assert len(of_requests) > 500
     for key, value in of_requests.items():
         if key[0].startswith(rounded):
