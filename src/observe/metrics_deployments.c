@@ -24,7 +24,7 @@ static struct group *rows_of(struct scrape *s, const struct family *f, value_fn 
             [VALUE_API_BASE] = d->api_base,       [VALUE_PROVIDER] = d->provider_name};
         if (value(s, f, i) != METRICS_UNKNOWN)
             rows[n++] =
-                (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+                (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i, i};
     }
     if (n > 1)
         qsort(rows, n, sizeof *rows, scrape_compare_labels);
@@ -176,7 +176,7 @@ static struct group *keys_of(struct scrape *s, const struct family *f)
     for (uint32_t i = 0; i < p->key_count; i++) {
         struct str values[VALUE_COUNT] = {
             [VALUE_KEY_HASH] = p->keys[i].hash, [VALUE_KEY_ALIAS] = p->keys[i].alias};
-        rows[i] = (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i};
+        rows[i] = (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), i, i};
     }
     if (p->key_count > 1)
         qsort(rows, p->key_count, sizeof *rows, scrape_compare_labels);

@@ -8,9 +8,6 @@
 #include "base/varint.h"
 #include "observe/metrics_scrape.h"
 
-#define OTHER STR("other")
-#define NONE  STR("None")
-
 /* ---- counting [owner] ---- */
 
 static uint64_t hash_of(const struct fallback_cell *c)
@@ -46,10 +43,10 @@ static struct fallback_cell *add_cell(struct shard *s, struct fallback_cell **sl
     struct fallback_cell *c = mem_alloc(sizeof *c);
     c->hash = key->hash;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
-        c->texts[i] = arena_str(&s->labels, key->texts[i]);
-    c->status = arena_str(&s->labels, key->status);
-    c->cause_status = arena_str(&s->labels, key->cause_status);
-    c->cause_class = arena_str(&s->labels, key->cause_class);
+        c->texts[i] = arena_str(&s->memory, key->texts[i]);
+    c->status = arena_str(&s->memory, key->status);
+    c->cause_status = arena_str(&s->memory, key->cause_status);
+    c->cause_class = arena_str(&s->memory, key->cause_class);
     s->fallback_count++;
     __atomic_store_n(slot, c, __ATOMIC_RELEASE);
     return c;
@@ -140,7 +137,7 @@ static void add_row(struct scrape *s, const struct family *f, struct rows *to,
         }
     }
     to->rows[to->count] =
-        (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), to->count};
+        (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), to->count, 0};
     to->values[to->count++] = value;
 }
 

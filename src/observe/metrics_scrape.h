@@ -1,7 +1,7 @@
 /* metrics_scrape.h -- what the files that write the exposition share: a row of metrics.def, and one scrape.
  *
- * metrics_write.c writes what cells and the process say, metrics_deployments.c what a gateway says of its deployments, their engines and its keys,
- * metrics_fallbacks.c where requests went on to another model. */
+ * metrics_write.c writes what cells and the process say, metrics_groups.c puts cells that show equal labels together, metrics_deployments.c
+ * writes what a gateway says of its deployments, their engines and its keys, metrics_fallbacks.c where requests went on to another model. */
 #pragma once
 
 #include "observe/metrics_internal.h"
@@ -68,13 +68,33 @@ struct family {
 
 /* ---- one scrape ---- */
 
-/* Cells that show equal labels. */
+/* Cells that show equal labels: cells[first..end) of their grouping. Of other things `first` says which one. */
 struct group {
     struct str labels; /* written out: a="b",c="d" */
-    uint32_t first;    /* cell; more by scrape.next */
+    uint32_t first, end;
 };
 
-#define NO_CELL UINT32_MAX
+/* All cells of a view by one label set, sorted by their labels. Made once a scrape. */
+struct grouping {
+    const struct label *labels;
+    size_t label_count;
+    bool of_accounts;
+    const struct cell **cells;
+    struct group *groups;
+    uint32_t group_count;
+    struct grouping *next;
+};
+
+/* Cells of one kind, of all shards, as they were when the scrape began. */
+struct view {
+    const struct cell **cells;
+    uint32_t count;
+    uint32_t *ranks
+        [VALUE_COUNT]; /* by cell: where its text stands among all, sorted as they are written */
+    bool differs[VALUE_COUNT]; /* not all cells have the same */
+    struct grouping *groupings;
+};
+enum { VIEW_CELLS, VIEW_ACCOUNTS, VIEW_COUNT };
 
 struct scrape {
     const struct metrics *m;
@@ -84,17 +104,22 @@ struct scrape {
     bool failed;        /* out's cap was reached */
     bool headed;        /* the family's HELP and TYPE are written */
     struct arena texts; /* of the family being written */
+    struct arena kept;  /* of the scrape */
 
-    const struct cell **cells;
-    uint32_t cell_count;
-    uint32_t (*ids)[VALUE_COUNT]; /* of a cell's values: equal ids, equal texts */
-    uint32_t *next;               /* in the cell's group */
-    struct group *groups;
-    uint32_t group_count;
-    uint32_t *table; /* hash of ids to group, NO_CELL where free */
-    uint32_t table_size;
+    struct view views[VIEW_COUNT];
+    struct str *escaped; /* by rank: as it stands between the quotes, and the second quote */
+    uint32_t text_count;
     uint64_t *sums; /* of one group: room for the longest histogram */
 };
+
+/* ---- metrics_groups.c ---- */
+/* Looks at all shards; everything it makes is in s->kept. */
+void scrape_collect(struct scrape *s);
+/* The family's cells by its label set; cells that it does not take are among them. */
+const struct grouping *scrape_groups(struct scrape *s, const struct family *f);
+/* Writes `t` to `out`, which has room for 2 * t.n, with \\ and \n escaped, and \" where texts are quoted; returns the bytes written. Bytes that are
+ * not UTF-8 would make Prometheus refuse the whole scrape: they become '?'. */
+size_t scrape_escape(char *out, struct str t, bool quoted);
 
 /* ---- metrics_write.c ---- */
 /* One line: name{labels[,extra]} value. `extra` is a whole label, or empty. Before the first one HELP and TYPE. */

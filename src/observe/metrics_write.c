@@ -1,10 +1,9 @@
 /* metrics_write.c -- exposition: metrics.def and the cells of all shards, as text for Prometheus.
  *
- * A family is a view of the cells: which of them it takes, which of their values it shows as
- * labels, which number it adds up. So writing one is always the same: put the cells that show
- * equal labels into a group, sort the groups by their labels (the same state gives the same
- * bytes), add up, write. Labels are compared as small integers: all texts of all cells are
- * interned once a scrape.
+ * A family is a view of the cells, or of the accounts: which of them it takes, which of their values it shows as
+ * labels, which number it adds up. So writing one is always the same: go through the groups of its label set
+ * (metrics_groups.c: sorted, so that the same state gives the same bytes), add up what it takes of each, write. A line is written
+ * where it stays: room for it is asked for once, and then its parts are copied.
  *
  * Two formats (both specified at prometheus.io, "Exposition formats", and in OpenMetrics 1.0):
  * - text 0.0.4: no exemplars; one would make Prometheus refuse the whole scrape.
@@ -21,7 +20,6 @@
 
 #include "base/clock.h"
 #include "base/digits.h"
-#include "base/json_text.h"
 #include "observe/log_metrics.h"
 #include "observe/log_writer.h"
 #include "observe/process.h"
@@ -32,7 +30,7 @@ enum {
     ANY = TRAIT_SUCCESS | TRAIT_FAILURE | TRAIT_CANCELLED | TRAIT_UNKNOWN,
     EXPECTED = TRAIT_EXPECTED,
     DEPLOYED = TRAIT_DEPLOYED,
-    STREAM = TRAIT_STREAM,
+    STREAM = 0, /* nothing to look for: only streams have such times */
     ATTEMPTS = TRAIT_ATTEMPT,
     OUTCOMES = ANY | EXPECTED,
     /* Histograms are large: without this a series appears with its first observation. */
@@ -48,9 +46,6 @@ enum {
 static const char *const type_names[] = {"counter", "gauge", "histogram", "info"};
 
 /* ---- writing ---- */
-
-/* A family without labels has a sample even when no cell takes part. */
-static const struct group nothing = {{NULL, 0}, NO_CELL};
 
 static void put(struct scrape *s, const char *p, size_t n)
 {
@@ -82,12 +77,6 @@ static struct str decimal(char out[DECIMAL_BYTES], uint64_t value, unsigned deci
     return (struct str){out, (size_t)(end - out)};
 }
 
-static void put_decimal(struct scrape *s, uint64_t value, unsigned decimals)
-{
-    char text[DECIMAL_BYTES];
-    put_str(s, decimal(text, value, decimals));
-}
-
 /* A family's name as the format wants it: OpenMetrics adds "_total" and "_info" to the samples
  * itself. */
 static struct str family_name(const struct family *f, enum metrics_format format)
@@ -108,29 +97,6 @@ static const char *type_name(const struct family *f, enum metrics_format format)
     return f->type == TYPE_INFO ? "gauge" : type_names[f->type];
 }
 
-/* Appends `t` escaped: \\ and \n, and \" where texts are quoted. Bytes that are not UTF-8 would
- * make Prometheus refuse the whole scrape: they become '?'. */
-static size_t escape(char *out, struct str t, bool quoted)
-{
-    const char *p = t.p, *end = t.p + t.n;
-    char *at = out;
-    while (p < end) {
-        size_t n = (unsigned char)*p < 0x80 ? 1 : utf8_char(p, end);
-        if (*p == '\\' || *p == '\n' || (quoted && *p == '"')) {
-            *at++ = '\\';
-            *at++ = *p++ == '\n' ? 'n' : p[-1];
-        } else if (n == 0) {
-            *at++ = '?';
-            p++;
-        } else {
-            memcpy(at, p, n);
-            at += n;
-            p += n;
-        }
-    }
-    return (size_t)(at - out);
-}
-
 /* HELP, TYPE (and UNIT), once a family and only when it has a sample. */
 static void head(struct scrape *s, const struct family *f)
 {
@@ -140,7 +106,7 @@ static void head(struct scrape *s, const struct family *f)
     bool open = s->format == METRICS_OPENMETRICS;
     struct str name = family_name(f, s->format), help = str_from(f->help);
     char *escaped = arena_alloc(&s->texts, 2 * help.n);
-    size_t escaped_n = escape(escaped, help, open);
+    size_t escaped_n = scrape_escape(escaped, help, open);
     put_z(s, "# HELP ");
     put_str(s, name);
     put_z(s, " ");
@@ -160,31 +126,62 @@ static void head(struct scrape *s, const struct family *f)
     }
 }
 
-/* name[suffix]{labels[,extra]} value, without the line's end. `extra` is a whole label, or
- * empty. */
-static void begin_sample(struct scrape *s, const struct family *f, const char *suffix,
-                         struct str labels, struct str extra)
+static char *copy(char *at, struct str t)
 {
-    head(s, f);
-    put_z(s, f->name);
-    put_z(s, suffix);
+    if (t.n)
+        memcpy(at, t.p, t.n);
+    return at + t.n;
+}
+
+/* Room for `bytes` behind what is written; NULL where the buffer's cap is reached. */
+static char *room(struct scrape *s, size_t bytes)
+{
+    char *at = buf_room(s->out, bytes);
+    s->failed |= !at;
+    return at;
+}
+
+static void wrote(struct scrape *s, const char *end)
+{
+    buf_wrote(s->out, (size_t)(end - (s->out->data + s->out->len)));
+}
+
+/* {labels[,extra]} and a space. */
+static char *copy_labels(char *at, struct str labels, struct str extra)
+{
     if (labels.n || extra.n) {
-        put_z(s, "{");
-        put_str(s, labels);
+        *at++ = '{';
+        at = copy(at, labels);
         if (labels.n && extra.n)
-            put_z(s, ",");
-        put_str(s, extra);
-        put_z(s, "}");
+            *at++ = ',';
+        at = copy(at, extra);
+        *at++ = '}';
     }
-    put_z(s, " ");
+    *at++ = ' ';
+    return at;
+}
+
+/* The value and the line's end. */
+static char *copy_value(char *at, uint64_t value, unsigned decimals)
+{
+    if (decimals) {
+        char text[DECIMAL_BYTES];
+        at = copy(at, decimal(text, value, decimals));
+    } else {
+        at = digits_u64(at, value);
+    }
+    *at++ = '\n';
+    return at;
 }
 
 void scrape_sample(struct scrape *s, const struct family *f, struct str labels, struct str extra,
                    uint64_t value)
 {
-    begin_sample(s, f, "", labels, extra);
-    put_decimal(s, value, f->source.decimals);
-    put_z(s, "\n");
+    head(s, f);
+    struct str name = str_from(f->name);
+    char *at = room(s, name.n + labels.n + extra.n + DECIMAL_BYTES + 8);
+    if (at)
+        wrote(s, copy_value(copy_labels(copy(at, name), labels, extra), value, f->source.decimals));
 }
 
 /* ---- groups of cells ---- */
@@ -217,35 +214,10 @@ struct str scrape_labels(struct arena *a, const struct label *labels, size_t cou
         n += name.n;
         text[n++] = '=';
         text[n++] = '"';
-        n += escape(text + n, shown(&labels[i], values), true);
+        n += scrape_escape(text + n, shown(&labels[i], values), true);
         text[n++] = '"';
     }
     return (struct str){text, n};
-}
-
-static bool same_labels(const struct scrape *s, const struct family *f, uint32_t a, uint32_t b)
-{
-    for (size_t i = 0; i < f->label_count; i++)
-        if (s->ids[a][f->labels[i].value] != s->ids[b][f->labels[i].value])
-            return false;
-    return true;
-}
-
-static void join_group(struct scrape *s, const struct family *f, uint32_t cell)
-{
-    uint64_t hash = 0;
-    for (size_t i = 0; i < f->label_count; i++)
-        hash = (hash ^ s->ids[cell][f->labels[i].value]) * 0x9E3779B97F4A7C15u;
-    uint32_t at = (uint32_t)(hash >> 32) & (s->table_size - 1);
-    while (s->table[at] != NO_CELL && !same_labels(s, f, s->groups[s->table[at]].first, cell))
-        at = (at + 1) & (s->table_size - 1);
-    if (s->table[at] == NO_CELL) {
-        s->table[at] = s->group_count;
-        s->groups[s->group_count++] = (struct group){STR_NONE, NO_CELL};
-    }
-    struct group *g = &s->groups[s->table[at]];
-    s->next[cell] = g->first;
-    g->first = cell;
 }
 
 int scrape_compare_labels(const void *a, const void *b)
@@ -255,18 +227,13 @@ int scrape_compare_labels(const void *a, const void *b)
     return order ? order : (x.n > y.n) - (x.n < y.n);
 }
 
-static void make_groups(struct scrape *s, const struct family *f)
+/* Does the family take any of the group's cells? One that takes none has no series of it. */
+static bool takes_any(const struct family *f, const struct grouping *all, const struct group *g)
 {
-    memset(s->table, 0xFF, s->table_size * sizeof *s->table);
-    s->group_count = 0;
-    for (uint32_t i = 0; i < s->cell_count; i++)
-        if (takes(&f->source, s->cells[i]))
-            join_group(s, f, i);
-    for (uint32_t i = 0; i < s->group_count; i++)
-        s->groups[i].labels = scrape_labels(&s->texts, f->labels, f->label_count,
-                                            s->cells[s->groups[i].first]->values);
-    if (s->group_count > 1)
-        qsort(s->groups, s->group_count, sizeof *s->groups, scrape_compare_labels);
+    for (uint32_t i = g->first; i < g->end; i++)
+        if (takes(&f->source, all->cells[i]))
+            return true;
+    return false;
 }
 
 static uint64_t number_of(const struct cell *c, unsigned number)
@@ -282,50 +249,59 @@ static uint64_t number_of(const struct cell *c, unsigned number)
     return number - NUMBER_OUTCOME == c->outcome.kind ? requests : 0;
 }
 
-static uint64_t sum_of(const struct scrape *s, const struct group *g, unsigned number)
+static uint64_t sum_of(const struct family *f, const struct grouping *all, const struct group *g,
+                       unsigned number)
 {
     uint64_t sum = 0;
-    for (uint32_t i = g->first; i != NO_CELL; i = s->next[i])
-        sum += number_of(s->cells[i], number);
+    for (uint32_t i = g->first; i < g->end; i++)
+        if (takes(&f->source, all->cells[i]))
+            sum += number_of(all->cells[i], number);
     return sum;
 }
 
-/* Several numbers of a group, told apart by a label of their own. */
-static void write_parts(struct scrape *s, const struct family *f, const struct group *g)
+/* name="text" of each part. */
+static struct str *part_labels(struct scrape *s, const struct source *source)
 {
-    const struct source *source = &f->source;
-    for (unsigned p = 0; p < source->part_count; p++) {
-        const struct part *part = &source->parts[p];
-        uint64_t sum = sum_of(s, g, part->number);
-        if (sum || !part->rare)
-            scrape_sample(s, f, g->labels,
-                          arena_printf(&s->texts, "%s=\"%s\"", source->part_label, part->text),
-                          sum);
-    }
+    struct str *labels = arena_alloc(&s->texts, (source->part_count + 1) * sizeof *labels);
+    for (unsigned p = 0; p < source->part_count; p++)
+        labels[p] = arena_printf(&s->texts, "%s=\"%s\"", source->part_label, source->parts[p].text);
+    return labels;
 }
 
-static bool parts_are_zero(const struct scrape *s, const struct source *source,
-                           const struct group *g)
+#define PARTS_MAX 8
+
+/* Several numbers of a group, told apart by a label of their own. */
+static void write_parts(struct scrape *s, const struct family *f, const struct grouping *all,
+                        const struct group *g, const struct str *labels)
 {
+    const struct source *source = &f->source;
+    uint64_t sums[PARTS_MAX], any = 0;
     for (unsigned p = 0; p < source->part_count; p++)
-        if (sum_of(s, g, source->parts[p].number))
-            return false;
-    return true;
+        any |= sums[p] = sum_of(f, all, g, source->parts[p].number);
+    for (unsigned p = 0; p < source->part_count; p++)
+        if (sums[p] || !(source->parts[p].rare || (source->cells & NOT_ZERO && !any)))
+            scrape_sample(s, f, g->labels, labels[p], sums[p]);
 }
 
 static void write_sum(struct scrape *s, const struct family *f)
 {
     const struct source *source = &f->source;
-    make_groups(s, f);
-    for (uint32_t i = 0; i < s->group_count; i++) {
-        const struct group *g = &s->groups[i];
-        if (source->part_count == 0)
-            scrape_sample(s, f, g->labels, STR_NONE, sum_of(s, g, source->index));
-        else if (!(source->cells & NOT_ZERO) || !parts_are_zero(s, source, g))
-            write_parts(s, f, g);
+    const struct grouping *all = scrape_groups(s, f);
+    const struct str *parts = part_labels(s, source);
+    bool any = false;
+    ENSURE(!all->of_accounts || (source->part_count == 0 && source->index < NUMBER_ACCOUNT_COUNT));
+    for (uint32_t i = 0; i < all->group_count && !s->failed; i++) {
+        const struct group *g = &all->groups[i];
+        if (!takes_any(f, all, g))
+            continue;
+        any = true;
+        if (source->part_count)
+            write_parts(s, f, all, g, parts);
+        else
+            scrape_sample(s, f, g->labels, STR_NONE, sum_of(f, all, g, source->index));
     }
-    if (s->group_count == 0 && f->label_count == 0)
-        scrape_sample(s, f, STR_NONE, STR_NONE, sum_of(s, &nothing, source->index));
+    if (!any && f->label_count == 0)
+        scrape_sample(s, f, STR_NONE, STR_NONE, 0);
 }
 
 static void write_state(struct scrape *s, const struct family *f)
@@ -334,28 +310,42 @@ static void write_state(struct scrape *s, const struct family *f)
         scrape_each_deployment(s, f);
         return;
     }
-    make_groups(s, f);
-    for (uint32_t g = 0; g < s->group_count; g++) {
+    const struct grouping *all = scrape_groups(s, f);
+    ENSURE(!all->of_accounts);
+    for (uint32_t n = 0; n < all->group_count && !s->failed; n++) {
+        const struct group *g = &all->groups[n];
         int64_t good_us = 0, bad_us = 0;
-        for (uint32_t i = s->groups[g].first; i != NO_CELL; i = s->next[i]) {
-            int64_t last_us = COUNTER_GET(s->cells[i]->last_real_us);
-            if (s->cells[i]->outcome.traits & SUCCESS)
+        if (!takes_any(f, all, g))
+            continue;
+        for (uint32_t i = g->first; i < g->end; i++) {
+            const struct cell *c = all->cells[i];
+            int64_t last_us = takes(&f->source, c) ? COUNTER_GET(c->last_real_us) : 0;
+            if (c->outcome.traits & SUCCESS)
                 good_us = MAX(good_us, last_us);
-            else if (s->cells[i]->outcome.traits & FAILURE)
+            else if (c->outcome.traits & FAILURE)
                 bad_us = MAX(bad_us, last_us);
         }
-        scrape_sample(s, f, s->groups[g].labels, STR_NONE, bad_us > good_us);
+        scrape_sample(s, f, g->labels, STR_NONE, bad_us > good_us);
     }
 }
 
 /* ---- histograms ---- */
 
-/* A bound in seconds, with a point even when it is whole. */
+/* One histogram of a family's many. */
+struct series {
+    const struct family *family;
+    enum histogram index;
+    const struct grouping *all;
+    const struct group *group;
+    const struct str *les;
+};
+
+/* le="1.0"} and a space: a bound in seconds, with a point even when it is whole. */
 static struct str bound_label(struct arena *a, uint64_t ns)
 {
     char text[DECIMAL_BYTES];
     struct str seconds = decimal(text, ns, TIME_DECIMALS);
-    return arena_printf(a, "le=\"%.*s%s\"", STR_ARG(seconds),
+    return arena_printf(a, "le=\"%.*s%s\"} ", STR_ARG(seconds),
                         str_find(seconds, '.') < 0 ? ".0" : "");
 }
 
@@ -364,7 +354,7 @@ static struct str *bound_labels(struct scrape *s, const struct bounds *b)
     struct str *labels = arena_alloc(&s->texts, (b->count + 1) * sizeof *labels);
     for (uint32_t i = 0; i < b->count; i++)
         labels[i] = bound_label(&s->texts, b->ns[i]);
-    labels[b->count] = STR("le=\"+Inf\"");
+    labels[b->count] = STR("le=\"+Inf\"} ");
     return labels;
 }
 
@@ -376,89 +366,114 @@ static bool is_trace_id(const char id[32])
     return true;
 }
 
+#define EXEMPLAR_BYTES (32 + 2 * DECIMAL_BYTES + 24)
+
 /* The newest request of the group that fell into bucket `bucket`: " # {trace_id="..."} seconds
  * time". */
-static void put_exemplar(struct scrape *s, const struct group *g, uint32_t bucket)
+static char *copy_exemplar(char *at, const struct series *h, uint32_t bucket)
 {
     struct exemplar newest = {.real_us = INT64_MIN}, e;
-    for (uint32_t i = g->first; i != NO_CELL; i = s->next[i]) {
-        const struct exemplar *all = __atomic_load_n(&s->cells[i]->exemplars, __ATOMIC_ACQUIRE);
-        if (all && exemplar_read(&all[bucket], &e) && e.real_us > newest.real_us)
+    for (uint32_t i = h->group->first; i < h->group->end; i++) {
+        const struct cell *c = h->all->cells[i];
+        const struct exemplar *each = __atomic_load_n(&c->exemplars, __ATOMIC_ACQUIRE);
+        if (each && takes(&h->family->source, c) && exemplar_read(&each[bucket], &e) &&
+            e.real_us > newest.real_us)
             newest = e;
     }
-    char id[32];
+    char id[32], text[DECIMAL_BYTES];
     memcpy(id, newest.trace_id, sizeof id);
     if (newest.real_us < 0 || !is_trace_id(id))
-        return;
-    put_z(s, " # {trace_id=\"");
-    put(s, id, sizeof id);
-    put_z(s, "\"} ");
-    put_decimal(s, newest.value_ns, TIME_DECIMALS);
-    put_z(s, " ");
-    put_decimal(s, (uint64_t)newest.real_us, 6);
+        return at;
+    at = copy(copy(at, STR(" # {trace_id=\"")), (struct str){id, sizeof id});
+    at = copy(copy(at, STR("\"} ")), decimal(text, newest.value_ns, TIME_DECIMALS));
+    *at++ = ' ';
+    return copy(at, decimal(text, (uint64_t)newest.real_us, 6));
 }
 
 /* Adds up all buckets and the sum of the group's cells into s->sums; returns the number of
  * observations. */
-static uint64_t add_up(struct scrape *s, const struct group *g, enum histogram h)
+static uint64_t add_up(struct scrape *s, const struct series *h)
 {
-    uint32_t width = s->m->bounds[h].count + 2, at = s->m->histogram_at[h];
+    uint32_t width = s->m->bounds[h->index].count + 2, at = s->m->histogram_at[h->index];
     uint64_t count = 0;
     memset(s->sums, 0, width * sizeof *s->sums);
-    for (uint32_t i = g->first; i != NO_CELL; i = s->next[i])
+    for (uint32_t i = h->group->first; i < h->group->end; i++) {
+        const struct cell *c = h->all->cells[i];
+        if (!takes(&h->family->source, c))
+            continue;
         for (uint32_t b = 0; b < width; b++)
-            s->sums[b] += COUNTER_GET(s->cells[i]->numbers[at + b]);
+            s->sums[b] += COUNTER_GET(c->numbers[at + b]);
+    }
     for (uint32_t b = 0; b + 1 < width; b++)
         count += s->sums[b];
     return count;
 }
 
-static void write_histogram(struct scrape *s, const struct family *f, const struct group *g,
-                            const struct str *les)
+/* All lines of one histogram. The part that its buckets' lines begin with is put together once. */
+static void write_histogram(struct scrape *s, const struct series *h)
 {
-    uint32_t inf = s->m->bounds[f->source.index].count;
-    bool exemplars = s->format == METRICS_OPENMETRICS && f->source.index == HISTOGRAM_LATENCY;
+    uint32_t inf = s->m->bounds[h->index].count;
+    bool exemplars = s->format == METRICS_OPENMETRICS && h->index == HISTOGRAM_LATENCY;
+    struct str name = str_from(h->family->name), labels = h->group->labels;
+    size_t line = name.n + labels.n + 40 + DECIMAL_BYTES + (exemplars ? EXEMPLAR_BYTES : 0);
     uint64_t count = 0;
+    head(s, h->family);
+    char *start = room(s, line * (inf + 3)), *at = start;
+    if (!start)
+        return;
+    at = copy(copy(copy(copy(at, name), STR("_bucket{")), labels), STR(","));
+    struct str begin = {start, (size_t)(at - start) - (labels.n == 0)};
+    at = start;
     for (uint32_t b = 0; b <= inf; b++) {
         count += s->sums[b];
-        begin_sample(s, f, "_bucket", g->labels, les[b]);
-        put_decimal(s, count, 0);
+        if (b > 0)
+            memcpy(at, begin.p, begin.n);
+        at = digits_u64(copy(at + begin.n, h->les[b]), count);
         if (exemplars && s->sums[b] > 0)
-            put_exemplar(s, g, b);
-        put_z(s, "\n");
+            at = copy_exemplar(at, h, b);
+        *at++ = '\n';
     }
-    begin_sample(s, f, "_sum", g->labels, STR_NONE);
-    put_decimal(s, s->sums[inf + 1], f->source.decimals);
-    put_z(s, "\n");
-    begin_sample(s, f, "_count", g->labels, STR_NONE);
-    put_decimal(s, count, 0);
-    put_z(s, "\n");
+    at = copy_labels(copy(copy(at, name), STR("_sum")), labels, STR_NONE);
+    at = copy_value(at, s->sums[inf + 1], h->family->source.decimals);
+    at = copy_labels(copy(copy(at, name), STR("_count")), labels, STR_NONE);
+    wrote(s, copy_value(at, count, 0));
 }
 
-static bool can_stream(const struct scrape *s, const struct group *g)
+/* Does any of the group's cells say that there may be streams? */
+static bool can_stream(const struct series *h)
 {
-    for (uint32_t i = g->first; i != NO_CELL; i = s->next[i])
-        if (s->cells[i]->outcome.traits & STREAM)
+    for (uint32_t i = h->group->first; i < h->group->end; i++)
+        if (h->all->cells[i]->outcome.traits & TRAIT_STREAM)
             return true;
     return false;
 }
 
-static bool shows_zeros(const struct scrape *s, const struct family *f, const struct group *g)
+static bool shows_zeros(const struct series *h)
 {
+    const struct family *f = h->family;
     return f->source.cells & HISTOGRAM_ZEROS || f->label_count == 0 ||
-           (f->source.cells & STREAM_ZEROS && can_stream(s, g));
+           (f->source.cells & STREAM_ZEROS && can_stream(h));
 }
 
 static void write_times(struct scrape *s, const struct family *f)
 {
-    make_groups(s, f);
-    struct str *les = bound_labels(s, &s->m->bounds[f->source.index]);
-    for (uint32_t i = 0; i < s->group_count; i++)
-        if (add_up(s, &s->groups[i], f->source.index) > 0 || shows_zeros(s, f, &s->groups[i]))
-            write_histogram(s, f, &s->groups[i], les);
-    if (s->group_count == 0 && f->label_count == 0) {
-        add_up(s, &nothing, f->source.index);
-        write_histogram(s, f, &nothing, les);
+    static const struct group none;
+    bool any = false;
+    struct series h = {f, f->source.index, scrape_groups(s, f), NULL,
+                       bound_labels(s, &s->m->bounds[f->source.index])};
+    ENSURE(!h.all->of_accounts);
+    for (uint32_t i = 0; i < h.all->group_count && !s->failed; i++) {
+        h.group = &h.all->groups[i];
+        if (!takes_any(f, h.all, h.group))
+            continue;
+        any = true;
+        if (add_up(s, &h) > 0 || shows_zeros(&h))
+            write_histogram(s, &h);
+    }
+    h.group = &none;
+    if (!any && f->label_count == 0) {
+        (void)add_up(s, &h);
+        write_histogram(s, &h);
     }
 }
 
@@ -498,9 +513,20 @@ static uint64_t start_time_us(const struct scrape *s)
 {
     return (uint64_t)(MAX(s->process->start_time_seconds, 0.0) * 1e6);
 }
-static uint64_t series(const struct scrape *s)
+static uint64_t series_held(const struct scrape *s)
 {
-    return s->cell_count;
+    uint64_t sum = 0;
+    for (int i = 0; i < s->m->shard_count; i++)
+        sum += COUNTER_GET(s->m->shards[i].road_count) + pile_count(&s->m->shards[i].accounts);
+    return sum;
+}
+static uint64_t series_budget(const struct scrape *s)
+{
+    return s->m->budget * (uint64_t)s->m->shard_count;
+}
+static uint64_t scrape_ns(const struct scrape *s)
+{
+    return COUNTER_GET(*s->m->scrape_ns);
 }
 
 static uint64_t series_overflows(const struct scrape *s)
@@ -667,65 +693,21 @@ static void write_family(struct scrape *s, const struct family *f)
     arena_reset(&s->texts);
 }
 
-/* All cells there are now; those added while we write are the next scrape's. */
-static void collect_cells(struct scrape *s)
-{
-    size_t total = 0;
-    size_t *counts = mem_alloc((size_t)s->m->shard_count * sizeof *counts);
-    for (int i = 0; i < s->m->shard_count; i++)
-        total += counts[i] = shard_cell_count(&s->m->shards[i]);
-    s->cells = mem_alloc(total * sizeof *s->cells);
-    for (int i = 0; i < s->m->shard_count; i++)
-        for (size_t k = 0; k < counts[i]; k++)
-            s->cells[s->cell_count++] = shard_cell(s->m, &s->m->shards[i], k);
-    mem_free(counts);
-}
-
-/* Numbers every text: the first cell that shows it gives the number. */
-static void intern_values(struct scrape *s)
-{
-    struct map known;
-    uintptr_t count = 0;
-    map_init(&known);
-    s->ids = mem_alloc(s->cell_count * sizeof *s->ids);
-    for (uint32_t i = 0; i < s->cell_count; i++) {
-        for (int v = 0; v < VALUE_COUNT; v++) {
-            uintptr_t id = (uintptr_t)map_get(&known, s->cells[i]->values[v]);
-            if (id == 0) {
-                id = ++count;
-                map_put(&known, s->cells[i]->values[v], (void *)id);
-            }
-            s->ids[i][v] = (uint32_t)id;
-        }
-    }
-    map_fini(&known);
-}
-
 static void scrape_init(struct scrape *s)
 {
     uint32_t widest = 0;
     arena_init(&s->texts, NULL, 0);
-    collect_cells(s);
-    intern_values(s);
-    for (s->table_size = 16; s->table_size < s->cell_count * 2; s->table_size *= 2)
-        ;
-    s->table = mem_alloc(s->table_size * sizeof *s->table);
-    s->next = mem_alloc(s->cell_count * sizeof *s->next);
-    s->groups = mem_alloc(s->cell_count * sizeof *s->groups);
+    arena_init(&s->kept, NULL, 0);
+    scrape_collect(s);
     for (int h = 0; h < HISTOGRAM_COUNT; h++)
         widest = MAX(widest, s->m->bounds[h].count + 2);
-    s->sums = mem_alloc(widest * sizeof *s->sums);
+    s->sums = arena_alloc(&s->kept, widest * sizeof *s->sums);
 }
 
 static void scrape_fini(struct scrape *s)
 {
     arena_fini(&s->texts);
-    mem_free(s->cells);
-    mem_free(s->ids);
-    mem_free(s->table);
-    mem_free(s->next);
-    mem_free(s->groups);
-    mem_free(s->sums);
+    arena_fini(&s->kept);
 }
 
 void metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
@@ -733,6 +715,7 @@ void metrics_write(const struct metrics *m, const struct metrics_process *p, enu
 {
     struct scrape s = {.m = m, .process = p, .format = f, .out = out};
     size_t before = buf_used(out);
+    uint64_t began_ns = clock_mono_ns();
     scrape_init(&s);
     unsigned about = p->about ? p->about : METRICS_REQUESTS | METRICS_GATEWAY | METRICS_PROCESS;
     for (size_t i = 0; i < COUNT(families) && !s.failed; i++)
@@ -743,4 +726,5 @@ void metrics_write(const struct metrics *m, const struct metrics_process *p, enu
     if (s.failed)
         out->len = out->at + before; /* half an exposition would look like series that ended */
     scrape_fini(&s);
+    __atomic_store_n(m->scrape_ns, clock_mono_ns() - began_ns, __ATOMIC_RELAXED);
 }

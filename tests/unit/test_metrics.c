@@ -46,8 +46,9 @@ static void one_record_in_all_families(void **state)
     r.key_hash = STR("cafe");
     metrics_record(m, 1, &r);
     const char *text = expose(m);
-#define KEY  "end_user=\"None\",hashed_api_key=\"cafe\",api_key_alias=\"ann\","
-#define TEAM "team=\"None\",team_alias=\"None\",user=\"None\","
+#define KEY    "end_user=\"None\",hashed_api_key=\"cafe\",api_key_alias=\"ann\","
+#define NO_KEY "end_user=\"None\",hashed_api_key=\"None\",api_key_alias=\"None\","
+#define TEAM   "team=\"None\",team_alias=\"None\",user=\"None\","
     check_line(text,
                "litellm_requests_total{model=\"gpt\",provider=\"openai\",status=\"success\"} 1");
     check_line(text, "litellm_tokens_total{model=\"gpt\",provider=\"openai\",type=\"prompt\"} 10");
@@ -68,20 +69,20 @@ static void one_record_in_all_families(void **state)
                      "model_id=\"id-1\"} 30");
     check_line(text, "litellm_total_tokens_total{" KEY "model=\"gpt-4o\"," TEAM
                      "user_email=\"None\",requested_model=\"gpt\",model_id=\"id-1\"} 30");
-    check_line(text, "litellm_request_total_latency_metric_sum{" KEY "requested_model=\"gpt\"," TEAM
-                     "model=\"gpt-4o\",model_id=\"id-1\"} 0.02");
+    check_line(text, "litellm_request_total_latency_metric_sum{" NO_KEY
+                     "requested_model=\"gpt\"," TEAM "model=\"gpt-4o\",model_id=\"id-1\"} 0.02");
     check_line(text, "litellm_llm_api_latency_metric_count{model=\"gpt-4o\",hashed_api_key="
-                     "\"cafe\",api_key_alias=\"ann\",team=\"None\","
+                     "\"None\",api_key_alias=\"None\",team=\"None\","
                      "team_alias=\"None\",requested_model=\"gpt\",end_user=\"None\",user=\"None\","
                      "model_id=\"id-1\"} 1");
     check_line(text, "litellm_overhead_latency_metric_sum{model_group=\"gpt\",api_provider="
                      "\"openai\",api_base=\"https://api.openai.com/v1\","
-                     "litellm_model_name=\"gpt-4o\",hashed_api_key=\"cafe\",api_key_alias=\"ann\","
+                     "litellm_model_name=\"gpt-4o\",hashed_api_key=\"None\",api_key_alias=\"None\","
                      "model_id=\"id-1\"} 0.0001");
     check_line(text, "litellm_deployment_latency_per_output_token_sum{litellm_model_name=\"gpt-"
                      "4o\",model_id=\"id-1\","
                      "api_base=\"https://api.openai.com/"
-                     "v1\",api_provider=\"openai\",hashed_api_key=\"cafe\",api_key_alias=\"ann\","
+                     "v1\",api_provider=\"openai\",hashed_api_key=\"None\",api_key_alias=\"None\","
                      "team=\"None\",team_alias=\"None\"} 0.000995");
     check_line(text, "weir_overhead_seconds_sum 0.0001");
     check_line(text, "weir_overhead_seconds_bucket{le=\"0.00005\"} 0");
@@ -281,34 +282,127 @@ static void deployment_state_follows_the_newest(void **state)
     metrics_free(m);
 }
 
-static void budget_is_a_ceiling(void **state)
+/* ---- the budget ---- */
+
+/* A metrics whose budget is `budget`: a fifth of it for models, three fifths for named keys. */
+static struct metrics *metrics_of(int64_t budget)
+{
+    struct config small = config;
+    small.series_budget = budget;
+    return metrics_new(1, &small);
+}
+
+static void record_key(struct metrics *m, struct record r, int key)
+{
+    char alias[16], hash[16];
+    snprintf(alias, sizeof alias, "key-%d", key);
+    snprintf(hash, sizeof hash, "hash-%d", key);
+    r.key_alias = str_from(alias);
+    r.key_hash = str_from(hash);
+    metrics_record(m, 0, &r);
+}
+
+/* The key is the first to become "other": models stay, whatever keys there are, and nothing is lost. */
+static void keys_fold_first(void **state)
 {
     (void)state;
-    static char aliases[500][16];
-    struct config small = config;
-    small.series_budget = 20;
-    struct metrics *m = metrics_new(1, &small);
+    struct metrics *m = metrics_of(50);
     for (int i = 0; i < 500; i++) {
-        struct record r = record_of(&deployments[i % 2]);
-        snprintf(aliases[i], sizeof aliases[i], "key-%d", i);
-        r.key_alias = str_from(aliases[i]);
-        if (i % 5 == 0)
-            r.status = STR("failure");
+        struct record r = i % 5 ? record_of(&deployments[i % 2])
+                                : failure_of(&deployments[i % 2], ERR_UPSTREAM_ERROR, 429, 429);
         r.stream = (int8_t)(i % 3 == 0);
+        record_key(m, r, i);
+    }
+    const char *text = expose(m);
+    check_absent(text, "model=\"other\"");
+    check_absent(text, "exception_status=\"other\"");
+    check_line(text,
+               "litellm_requests_total{model=\"gpt\",provider=\"openai\",status=\"success\"} 200");
+    check_line(text,
+               "litellm_requests_total{model=\"local\",provider=\"ollama\",status=\"failure\"} 50");
+    check_line(text, "litellm_latency_seconds_count{model=\"gpt\",provider=\"openai\"} 250");
+    check_near(sum_of(text, "litellm_proxy_total_requests_metric_total"), 500, 0);
+    check_near(sum_of(text, "litellm_proxy_failed_requests_metric_total"), 100, 0);
+    check_near(sum_of(text, "litellm_deployment_failure_responses_total"), 100, 0);
+    check_near(sum_of(text, "litellm_spend_metric_total"), 400 * 0.000125, 1e-12);
+    check_near(sum_of(text, "litellm_output_tokens_metric_total"), 400 * 20, 0);
+    check_line(text, "litellm_spend_metric_total{end_user=\"None\",hashed_api_key=\"hash-1\","
+                     "api_key_alias=\"key-1\",model=\"llama\",team=\"None\",team_alias=\"None\","
+                     "user=\"None\",user_email=\"None\",client_ip=\"None\",user_agent=\"None\","
+                     "model_id=\"id-2\"} 0.000125");
+    check_absent(text, "key-30\""); /* thirty keys have accounts of their own */
+    check_line(text, "weir_metrics_series_overflow_total 470");
+    check_line(text, "weir_metrics_series_budget 50");
+    metrics_free(m);
+}
+
+/* Many errors then lose what tells them apart, not their model; and take no key's room. */
+static void errors_fold_before_models(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_of(50);
+    record_key(m, record_of(&deployments[0]), 1);
+    for (int status = 400; status < 600; status++) {
+        struct record r = failure_of(&deployments[0], ERR_UPSTREAM_ERROR, status, status);
+        metrics_record(m, 0, &r);
+    }
+    record_key(m, record_of(&deployments[1]), 1);
+    record_key(m, record_of(&deployments[0]), 1);
+    const char *text = expose(m);
+    check_absent(text, "model=\"other\"");
+    check_line(text,
+               "litellm_requests_total{model=\"gpt\",provider=\"openai\",status=\"failure\"} 200");
+    check_near(sum_of(text, "litellm_proxy_failed_requests_metric_total"), 200, 0);
+    check_line(
+        text,
+        "litellm_deployment_failure_responses_total{requested_model=\"gpt\",litellm_model_name="
+        "\"gpt-4o\",model_id=\"id-1\",api_base=\"https://api.openai.com/v1\",api_provider="
+        "\"openai\",exception_status=\"other\",exception_class=\"other\",hashed_api_key=\"None\","
+        "api_key_alias=\"None\",team=\"None\",team_alias=\"None\",client_ip=\"None\","
+        "user_agent=\"None\"} 165"); /* 40 accounts: four at the start, one key's */
+    check_near(sum_of(text, "litellm_spend_metric_total"), 3 * 0.000125, 1e-12);
+    check_line(text, "weir_metrics_series_overflow_total 166"); /* and key 1 at the second model */
+    assert_true(sum_of(text, "weir_metrics_series") <= 50);
+    metrics_free(m);
+}
+
+/* More models than there is room for: the last step. */
+static void models_fold_last(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_of(20); /* four models: three and "other" */
+    for (int i = 0; i < 40; i++) {
+        struct record r = record_of(&deployments[i % 4]);
         metrics_record(m, 0, &r);
     }
     const char *text = expose(m);
-    check_near(sum_of(text, "litellm_requests_total"), 500, 0);
-    check_near(sum_of(text, "litellm_proxy_total_requests_metric_total"), 500, 0);
-    assert_true(sum_of(text, "weir_metrics_series") <= 20 + 12);
-    /* 11 are there from the start (embeddings have no stream), so 9 keys got series of their
-     * own. */
-    check_line(text, "weir_metrics_series_overflow_total 491");
-    assert_non_null(strstr(
-        text, "litellm_requests_total{model=\"other\",provider=\"other\",status=\"failure\"}"));
-    assert_non_null(strstr(
-        text, "litellm_requests_total{model=\"other\",provider=\"other\",status=\"success\"}"));
+    for (int i = 0; i < 3; i++)
+        assert_non_null(strstr(
+            text, (const char *[]){"model=\"gpt\"", "model=\"local\"", "model=\"groq/*\""}[i]));
+    check_line(text,
+               "litellm_requests_total{model=\"other\",provider=\"other\",status=\"success\"} 10");
+    check_line(text, "litellm_latency_seconds_count{model=\"other\",provider=\"other\"} 10");
+    check_near(sum_of(text, "litellm_requests_total"), 40, 0);
+    check_near(sum_of(text, "litellm_proxy_total_requests_metric_total"), 40, 0);
+    check_line(text, "weir_metrics_series_overflow_total 10");
+    assert_true(sum_of(text, "weir_metrics_series") <= 20);
     metrics_free(m);
+}
+
+static void the_smallest_budgets_hold(void **state)
+{
+    (void)state;
+    for (int64_t budget = 1; budget < 20; budget++) {
+        struct metrics *m = metrics_of(budget);
+        for (int i = 0; i < 60; i++)
+            record_key(m, record_of(&deployments[i % 4]), i % 9);
+        const char *text = expose(m);
+        check_near(sum_of(text, "litellm_requests_total"), 60, 0);
+        check_near(sum_of(text, "litellm_proxy_total_requests_metric_total"), 60, 0);
+        check_near(sum_of(text, "litellm_total_tokens_metric_total"), 1800, 0);
+        assert_true(sum_of(text, "weir_metrics_series") <= (double)MAX(budget, 2));
+        metrics_free(m);
+    }
 }
 
 static void nonsense_from_providers_is_capped(void **state)
@@ -393,7 +487,7 @@ static void exemplars_are_read_whole(void **state)
     r.trace_id = STR("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa");
     r.latency_us = r.timestamp = 11000;
     metrics_record(m, 0, &r);
-    const struct exemplar *e = &shard_cell(m, &m->shards[0], 0)->exemplars[2];
+    const struct exemplar *e = &pile_cell(&m->shards[0].cells, 0)->exemplars[2];
     pthread_t thread;
     assert_int_equal(pthread_create(&thread, NULL, write_one_bucket, m), 0);
     int torn = 0, changes = 0;
@@ -460,7 +554,10 @@ int main(void)
         cmocka_unit_test(labels_are_never_raw),
         cmocka_unit_test(cancelled_is_neither),
         cmocka_unit_test(deployment_state_follows_the_newest),
-        cmocka_unit_test(budget_is_a_ceiling),
+        cmocka_unit_test(keys_fold_first),
+        cmocka_unit_test(errors_fold_before_models),
+        cmocka_unit_test(models_fold_last),
+        cmocka_unit_test(the_smallest_budgets_hold),
         cmocka_unit_test(nonsense_from_providers_is_capped),
         cmocka_unit_test(exemplars_are_read_whole),
         cmocka_unit_test(writers_and_a_scraper),
