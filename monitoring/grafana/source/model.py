@@ -309,8 +309,8 @@ def marks():
     builtin = {"builtIn": 1, "datasource": {"type": "grafana", "uid": "-- Grafana --"}, "enable": True, "hide": True,
                "iconColor": "rgba(0, 211, 255, 1)", "name": "Annotations & Alerts", "type": "dashboard"}
     return [builtin, *({"name": name, "iconColor": color, "enable": name != "Alerts", "hide": False, "datasource": PROMETHEUS,
-                        "target": {"datasource": PROMETHEUS, "expr": expand(expr), "interval": "60s", "refId": "Anno"}, "titleFormat": title, "textFormat": "", "tagKeys": "instance",
-                        "useValueForTime": False}
+                        "target": {"datasource": PROMETHEUS, "expr": expand(expr), "interval": "60s", "refId": "Anno"},
+                        "titleFormat": title, "textFormat": "", "tagKeys": "instance", "useValueForTime": False}
                        for name, color, expr, title in MARKS)]
 
 

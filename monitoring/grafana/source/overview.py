@@ -67,7 +67,8 @@ AT_A_GLANCE = row(
           "percentunit", or_zero(rate("weir_attempts_total", '@mp,status="failure"', "provider") + " / " + rate("weir_attempts_total", by="provider"),
                                  "provider", "none"), "{{provider}}", width=5, thresholds=FAIL_STEPS, decimals=2,
           links=[to_page("weir-provider-health", "Health of this provider", provider="provider")]),
-    worst("Largest fault", "Whose fault the largest part of the failed requests is, as a share of all requests: the provider's, the gateway's or the client's.",
+    worst("Largest fault",
+          "Whose fault the largest part of the failed requests is, as a share of all requests: the provider's, the gateway's or the client's.",
           "provider_error: Provider health. gateway_error: System health. client_error: Why requests fail, below.",
           "percentunit", or_zero(rate("weir_request_outcomes_total", '@mp,outcome=~"client_error|provider_error|gateway_error"', "outcome")
                                  + f" / on () group_left () {rate('weir_request_outcomes_total')}", "outcome", "none"), "{{outcome}}", width=5,

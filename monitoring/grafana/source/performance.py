@@ -47,7 +47,8 @@ WHOLE = row(
 
 FIRST = row(
     "First token, and the speed of output", 8,
-    lines("First token", "Streams: request read to first token sent.", "queueing or loading at the provider; if the gateway's own share rises too, the host.",
+    lines("First token", "Streams: request read to first token sent.",
+          "queueing or loading at the provider; if the gateway's own share rises too, the host.",
           "s", *quantiles(TTFT), thresholds=steps((2, RED), base="transparent"), bound=True, exemplars=True),
     heat("First tokens by time taken", "How many streams had their first token after how long.",
          "a band at some seconds: a model that is loaded anew each time (keep_alive of Ollama).", TTFT, width=8),
@@ -78,7 +79,8 @@ WHERE = row(
     lines("Slow requests by model", "Share of requests slower than slow_request_threshold_ms, by model.", "the link leads to their log lines.",
           "percentunit", ("{{model}}", f"{rate('weir_slow_requests_total', by='model')} / {rate('litellm_requests_total', by='model')}"),
           links=[to_logs("model", only=' | slow="true"'), *OF_MODEL[1:]]),
-    lines("In flight, and streams", "Requests being worked on, and streams among them.", "grows without end: answers take longer than requests are apart.",
+    lines("In flight, and streams", "Requests being worked on, and streams among them.",
+          "grows without end: answers take longer than requests are apart.",
           "short", ("requests", "sum(litellm_in_flight_requests{@})"), ("streams", "sum(weir_open_streams{@})")))
 
 COMPARE = row(

@@ -18,7 +18,8 @@ AT_A_GLANCE = row(
     stat("Deployments in rotation", "Share of deployments that take requests.", "the state timeline shows which ones do not, and since when.",
          "percentunit", f"1 - (count({STATE} == 2) or on () vector(0)) / count({STATE})", thresholds=steps((0.5, ORANGE), (1, GREEN), base=RED),
          decimals=0),
-    stat("Out of rotation", "Deployments that rest after failures (cooldown).", "see Failures by status for the reason; it ends by itself when the provider recovers.",
+    stat("Out of rotation", "Deployments that rest after failures (cooldown).",
+         "see Failures by status for the reason; it ends by itself when the provider recovers.",
          "short", or_zero(f"count({STATE} == 2)"), thresholds=steps((1, ORANGE)), decimals=0),
     stat("Providers' faults", "Share of requests that ended in a provider's fault, after all retries and fallbacks.",
          "clients see these. Give the model a fallback, or take the provider out.",
@@ -49,7 +50,8 @@ STATES = row(
 
 SUCCESS = row(
     "Who fails, and how?", 8,
-    lines("Answered well, by provider", "Share of valid requests that were answered, by the provider that had them last; None: no provider was reached.",
+    lines("Answered well, by provider",
+          "Share of valid requests that were answered, by the provider that had them last; None: no provider was reached.",
           "one provider: its status page, its key, its quota. All: the gateway's network.",
           "percentunit", ("{{provider}}", answered("provider")), high=1, low=None, thresholds=steps((0.999, "transparent"), base=RED), bound=True,
           links=OF_PROVIDER),
@@ -57,7 +59,8 @@ SUCCESS = row(
           "401, 403: the key. 429: the quota. 404: the model's name. 5xx: theirs; wait or switch.",
           "reqps", ("{{api_provider}} {{exception_status}}", or_zero(rate(FAILURES, "@d", "api_provider, exception_status"), "api_provider", "none")),
           links=[to_logs(only=' | status="failure"')]),
-    lines("Failures by kind", "Failed attempts by LiteLLM's class of the exception.", "RateLimitError: ask for more quota, or add a deployment. AuthenticationError: renew the key.",
+    lines("Failures by kind", "Failed attempts by LiteLLM's class of the exception.",
+          "RateLimitError: ask for more quota, or add a deployment. AuthenticationError: renew the key.",
           "reqps", ("{{exception_class}}", or_zero(rate(FAILURES, "@d", "exception_class"), "exception_class", "none"))),
     lines("Outcome of requests", "Requests by outcome, of the models and providers chosen above.",
           "provider_error and gateway_error are seen by clients.",
@@ -112,7 +115,8 @@ TRAFFIC = row(
 
 LIMITS = row(
     "How near are limits?", 8,
-    lines("Requests left, as providers tell", "What the provider's x-ratelimit headers said last.", "near 0: 429 is next. Spread over more deployments, or ask for quota.",
+    lines("Requests left, as providers tell", "What the provider's x-ratelimit headers said last.",
+          "near 0: 429 is next. Spread over more deployments, or ask for quota.",
           "short", ("{{model_group}} at {{api_provider}}", "min by (model_group, api_provider) (litellm_remaining_requests_metric{@d})"), empty=NO_LIMITS_TOLD),
     lines("Tokens left, as providers tell", "What the provider's x-ratelimit headers said last.", "near 0: 429 is next.",
           "short", ("{{model_group}} at {{api_provider}}", "min by (model_group, api_provider) (litellm_remaining_tokens_metric{@d})"), empty=NO_LIMITS_TOLD),

@@ -19,7 +19,8 @@ def at_a_glance(title, what, slo, good, promised, bad):
     left = f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"
     return row(
         title, 4,
-        stat(f"{what}: kept, 30 days", "Share that kept the promise in the last 30 days, or since Prometheus began.", bad, "percentunit", good, width=4,
+        stat(f"{what}: kept, 30 days",
+             "Share that kept the promise in the last 30 days, or since Prometheus began.", bad, "percentunit", good, width=4,
              thresholds=steps(base=BLUE), decimals=3, high=1),
         stat(f"{what}: promised", "The objective, as the recording rules have it.", "change it there if it is not what you promise.", "percentunit",
              promised, width=4, thresholds=steps(base=BLUE), decimals=2, spark=False),
@@ -29,7 +30,8 @@ def at_a_glance(title, what, slo, good, promised, bad):
         stat(f"{what}: burn rate, 1 h", "How fast the budget goes: 1 uses it up in exactly 30 days, 14.4 a fiftieth of it in an hour.",
              "above 14.4 the alert pages: treat it as an outage.", "short", burn(slo, "1h"), width=4,
              thresholds=steps((1, YELLOW), (6, ORANGE), (14.4, RED)), decimals=2),
-        stat(f"{what}: burn rate, 3 d", "The slow burn over three days.", "above 1: not urgent, but the promise will not be kept.", "short", burn(slo, "3d"),
+        stat(f"{what}: burn rate, 3 d", "The slow burn over three days.", "above 1: not urgent, but the promise will not be kept.",
+             "short", burn(slo, "3d"),
              width=4, thresholds=steps((1, ORANGE), (3, RED)), decimals=2),
         stat(f"{what}: used up in", "When nothing will be left at the pace of the last 6 hours; at least 0, at most a year.",
              "less than three days: act now.", "s",
@@ -43,7 +45,8 @@ def course(slo, what):
         lines(f"{what}: burn rates", "The budget's burn rate over each window. 1 (the line) uses it up in exactly 30 days.",
               "short windows rise first; an alert needs a long one as well, and ends soon after the short one has fallen.",
               "short", *((w, burn(slo, w)) for w in WINDOWS[:-1]), width=12, side=True, thresholds=steps((1, RED), base="transparent"), bound=True),
-        lines(f"{what}: error budget over time", "What was left of the 30 days' budget at each moment.", "a steep step is an incident; a slope a lasting fault.",
+        lines(f"{what}: error budget over time", "What was left of the 30 days' budget at each moment.",
+              "a steep step is an incident; a slope a lasting fault.",
               "percentunit", ("left", f"min(job:weir_{slo}:budget_remaining_ratio30d{JOB})"), width=12, low=None, high=1, bound=True,
               thresholds=steps((0.25, "transparent"), base=RED)))
 
@@ -73,7 +76,8 @@ WHY = row(
     lines("Not answered, by provider", "Share of valid requests that were not answered well, by provider.", "Provider health has the reason.",
           "percentunit", ("{{provider}}", 'max by (provider) (job_provider:weir_requests_bad:ratio_rate5m{job=~"$job",provider=~"$provider"})'),
           links=[to_page("weir-provider-health", "Health of this provider", provider="provider")]),
-    lines("Not answered, by model", "Share of valid requests that were not answered well, by model.", "a fallback for the model would have kept the promise.",
+    lines("Not answered, by model", "Share of valid requests that were not answered well, by model.",
+          "a fallback for the model would have kept the promise.",
           "percentunit", ("{{model}}", 'max by (model) (job_model:weir_requests_bad:ratio_rate5m{job=~"$job",model=~"$model"})'),
           links=[to_page("weir-performance", "Performance of this model", model="model")]),
     lines("First token, p95 by model", "95 of 100 streams had their first token within this time; the line is the promise.",

@@ -24,10 +24,12 @@ AT_A_GLANCE = row(
     stat("Spent in the time shown", "US dollars spent from the left edge of the page to its right.",
          "compare with the same time of another day: the panel Against last week.",
          "currencyUSD", f"sum(increase({SPEND}{{@dk}}[$__range]))", width=4, spark=False, thresholds=steps(base=BLUE)),
-    stat("Month at this pace", "What this calendar month costs in full if all of it went like the last 24 hours. With less than a day of data it is too low.",
+    stat("Month at this pace",
+         "What this calendar month costs in full if all of it went like the last 24 hours. With less than a day of data it is too low.",
          "above the budget: see the keys. The budget for the alert stands in the recording rules (weir:month_budget_usd:objective).",
          "currencyUSD", PROJECTED, width=4, thresholds=steps(base=BLUE)),
-    stat("Tokens per second", "Prompt and completion tokens a second.", "compare with requests: either there are more of them, or their prompts grew.",
+    stat("Tokens per second", "Prompt and completion tokens a second.",
+         "compare with requests: either there are more of them, or their prompts grew.",
          "suffix: tok/s", rate("litellm_tokens_total", '@mp,type=~"prompt|completion"'), width=4, thresholds=steps(base=BLUE), decimals=1),
     stat("Cached share of prompts", "Share of prompt tokens that the provider read from its own cache, mostly at a lower price.",
          "a fall means that the start of the prompts changes with each request: put what is constant first.",
@@ -38,7 +40,8 @@ AT_A_GLANCE = row(
 
 MONEY = row(
     "Where does the money go?", 9,
-    lines("Cost per hour by model", "US dollars an hour by the model called upstream (LiteLLM's spend has no other); chosen models and providers only.",
+    lines("Cost per hour by model",
+          "US dollars an hour by the model called upstream (LiteLLM's spend has no other); chosen models and providers only.",
           "one model grows: more requests, longer prompts, or a dear model as a fallback.",
           "currencyUSD", ("{{model}}", f"{rate(SPEND, '@dk', 'model')} * 3600"), width=12, stack="normal", side=True,
           links=[to_logs("model", "upstream_model")]),
@@ -50,19 +53,22 @@ MONEY = row(
          "currencyUSD", ("{{model}}", spent("model"))),
     bars("Spent by key", "The ten keys that cost most in the time shown.", "ask the key's owner; give it a budget.",
          "currencyUSD", ("{{api_key_alias}}", spent("api_key_alias"))),
-    lines("Against last week", "Cost per hour now, and at the same hour a week ago (0 where there are no data of then). The alert on cost compares the same two.",
+    lines("Against last week",
+          "Cost per hour now, and at the same hour a week ago (0 where there are no data of then). The alert on cost compares the same two.",
           "the model and the key above say why; a retry loop of one client is the usual cause.",
           "currencyUSD", ("now", f"sum(increase({SPEND}{{@dk}}[1h]))"),
           ("a week ago", or_zero(f"sum(increase({SPEND}{{@dk}}[1h] offset 1w))"))))
 
 MONTH = row(
     "The month", 8,
-    lines("The calendar month", "What the calendar month costs in full at the rate of the last day, and of the last week. Both are too low until they "
+    lines("The calendar month",
+          "What the calendar month costs in full at the rate of the last day, and of the last week. Both are too low until they "
           "have a day, or a week, of data.",
           "the day above the week: spend is growing.",
           "currencyUSD", ("at the last day's pace", PROJECTED),
           ("at the last week's pace", f"sum(rate({SPEND}{{@dk}}[7d])) * 86400 * on () days_in_month()"), width=12),
-    lines("30 days against the budget", "Of all keys and models, by the recording rules: 30 days at the last day's pace, and the budget that the alert knows.",
+    lines("30 days against the budget",
+          "Of all keys and models, by the recording rules: 30 days at the last day's pace, and the budget that the alert knows.",
           "change the budget in the recording rules if it is wrong; else see who spends.",
           "currencyUSD", ("30 days at this pace", 'sum(job:litellm_spend_usd:projected_month{job=~"$job"})'),
           ("budget", "max(weir:month_budget_usd:objective)"), width=12))
@@ -78,24 +84,28 @@ TOKENS = row(
     lines("Tokens by key", "Tokens a second by the key's alias; of all providers.", "see which key grew; limit its tokens a minute.",
           "suffix: tok/s", ("{{api_key_alias}}", rate("litellm_total_tokens_metric_total", "@rk", "api_key_alias")), stack="normal",
           links=[to_logs("api_key_alias", "key_alias")]),
-    lines("Tokens per request", "Mean prompt and completion of a request.", "longer prompts cost time to first token; longer answers cost time and money.",
+    lines("Tokens per request", "Mean prompt and completion of a request.",
+          "longer prompts cost time to first token; longer answers cost time and money.",
           "short", ("prompt", f"{used('prompt')} / {GOOD}"), ("completion", f"{used('completion')} / {GOOD}")),
     lines("Cost of a million tokens", "US dollars for a million tokens, input and output together, by the model called upstream.",
           "a rise at the same prices: more output than before, or fewer tokens from the provider's cache.",
           "currencyUSD", ("{{model}}", f"{rate(SPEND, '@dk', 'model')} / {rate('litellm_total_tokens_metric_total', '@dk', 'model')} * 1e6")),
-    lines("Not counted, not priced", "Tokens a second that weir had to estimate since the provider sent no count (all models), and requests a second without a price.",
+    lines("Not counted, not priced",
+          "Tokens a second that weir had to estimate since the provider sent no count (all models), and requests a second without a price.",
           "estimates: ask the provider for usage in streams (stream_options). No price: give the model one.",
           "cps", ("estimated tokens", rate("weir_tokens_estimated_total", "@")), ("requests without a price", rate("weir_unpriced_requests_total"))))
 
 CACHES = row(
     "What do caches save?", 8,
-    lines("Answered from weir's cache", "Share of look-ups in the response cache that found an answer. No curve: it is off, or nothing was looked up.",
+    lines("Answered from weir's cache",
+          "Share of look-ups in the response cache that found an answer. No curve: it is off, or nothing was looked up.",
           "near 0: prompts never repeat, or the time to live is too short; then it only costs memory.",
           "percentunit", ("share", f"{rate('litellm_cache_hits_metric_total', '@dk')} / ({rate('litellm_cache_hits_metric_total', '@dk')} + "
                           f"{rate('litellm_cache_misses_metric_total', '@dk')})"), high=1),
     lines("Tokens that were not bought", "Tokens a second of answers from weir's cache.", "0: the cache is off or does not help.",
           "suffix: tok/s", ("{{model}}", rate("litellm_cached_tokens_metric_total", "@dk", "model")), stack="normal"),
-    lines("Cached share of prompts, by model", "Share of prompt tokens that the provider read from its own cache, by the model asked for. Models without prompts have no curve.",
+    lines("Cached share of prompts, by model",
+          "Share of prompt tokens that the provider read from its own cache, by the model asked for. Models without prompts have no curve.",
           "a fall: the start of the prompts changes with each request.",
           "percentunit", ("{{model}}", f"{used('cached', 'model')} / {used('prompt', 'model')}"), high=1, links=[to_logs("model")]))
 
