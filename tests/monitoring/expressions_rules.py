@@ -20,9 +20,9 @@ Rule = collections.namedtuple("Rule", "file group name kind expr may_be_empty_re
 EMPTY = [
     (r".*", r"\boffset [61]", "compares with hours or a week ago: there must have been that time"),
     (r".*", r"expected1h", "what is usual is known after six hours"),
-    (r"Prometheus\w+", r"prometheus_", "Prometheus about itself: needs the job prometheus; run in test_rules.py"),
-    (r"Alertmanager\w+", r"alertmanager_", "Alertmanager about itself: needs the job alertmanager; run in test_rules.py"),
-    (r"TargetDown", r"", "needs the jobs prometheus and alertmanager; run in test_rules.py"),
+    (r"Prometheus\w+", r"prometheus_", "Prometheus about itself: needs the job prometheus; asked in test_rules_run.py"),
+    (r"Alertmanager\w+", r"alertmanager_", "Alertmanager about itself: needs the job alertmanager; asked in test_rules_run.py"),
+    (r"TargetDown", r"", "needs the jobs prometheus and alertmanager; asked in test_rules_run.py"),
     (r"FallbacksFailing", r"", "there must have been a request whose fallbacks failed"),
 ]
 COMPARISON = re.compile(r"(==|!=|>=|<=|>|<)(\s*bool\b)?")

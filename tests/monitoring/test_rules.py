@@ -1,0 +1,343 @@
+"""Prometheus' and Alertmanager's files: valid by their own tools, each rule tested, each alert explained in docs/runbooks.md.
+
+That the real programs run with them is the part of test_rules_run.py; what expressions return from a gateway in health, and that alerts fire from
+real faults, that of test_live.py and test_live_faults.py.
+"""
+import json
+import pathlib
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+import yaml
+from expressions_rules import files, rules, split_outside, watched
+from harness import WEIR
+from live import needs_tool
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MONITORING = ROOT / "monitoring"
+UNITS = sorted((ROOT / "tests/monitoring/rules").glob("*.yml"))
+ALERTMANAGER = MONITORING / "alertmanager/alertmanager.yml"
+NATIVE, LINK, DOCKER = "prometheus/prometheus.yml", "prometheus.yml", "prometheus/prometheus.docker.yml"
+DASHBOARDS = {f"/d/weir-{name}" for name in ("overview", "tokens", "performance", "provider-health", "system-health", "slo")}
+OF_EVERY_SCRAPE = {"up", "scrape_duration_seconds", "scrape_samples_post_metric_relabeling"}
+
+
+def run(*words, cwd=ROOT):
+    return subprocess.run([str(w) for w in words], cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def ok(*words, cwd=ROOT):
+    done = run(*words, cwd=cwd)
+    assert done.returncode == 0, f"{shlex.join(map(str, words))}:\n{done.stdout}{done.stderr}"
+    return done.stdout + done.stderr
+
+
+def load(name):
+    return yaml.safe_load((MONITORING / name).read_text())
+
+
+def groups():
+    return [group for path in files() for group in yaml.safe_load(path.read_text())["groups"]]
+
+
+def all_rules(kind):
+    return [rule for group in groups() for rule in group["rules"] if kind in rule]
+
+
+ALERTS = {rule["alert"] for rule in all_rules("alert")}
+RECORDS = [rule["record"] for rule in all_rules("record")]
+
+
+# ---- Prometheus' files ----
+
+@needs_tool("promtool")
+@pytest.mark.parametrize("name", [NATIVE, LINK, DOCKER])
+def test_the_configuration_is_valid_and_finds_all_rules(name):
+    count = len(all_rules("alert")) + len(all_rules("record"))
+    # From two folders: relative paths are relative to the file, whatever the working directory is.
+    for said in (ok("promtool", "check", "config", "--lint=all", "--lint-fatal", MONITORING / name, cwd="/"),
+                 ok("promtool", "check", "config", "--lint=all", "--lint-fatal", name, cwd=MONITORING)):
+        assert f"SUCCESS: {len(files())} rule files found" in said
+        assert sum(int(n) for n in re.findall(r"SUCCESS: (\d+) rules found", said)) == count
+
+
+@needs_tool("promtool")
+def test_a_rule_that_comes_twice_is_refused(tmp_path):
+    """What --lint-fatal is there for: that it does refuse."""
+    tree = yaml.safe_load((MONITORING / "prometheus/rules/recording.yml").read_text())
+    tree["groups"][0]["rules"].append(tree["groups"][0]["rules"][0])
+    (tmp_path / "twice.yml").write_text(json.dumps(tree))
+    assert run("promtool", "check", "rules", "--lint=all", "--lint-fatal", tmp_path / "twice.yml").returncode != 0
+
+
+def test_the_values_that_were_asked_for():
+    config = load(NATIVE)
+    assert config["global"]["scrape_interval"] == config["global"]["evaluation_interval"] == "10s"
+    job = next(j for j in config["scrape_configs"] if j["job_name"] == "litellm")
+    assert job["static_configs"] == [{"targets": ["localhost:4000"]}]
+    assert (job["metrics_path"], job["scrape_interval"], job["scrape_timeout"]) == ("/metrics", "10s", "5s")
+    assert (MONITORING / LINK).is_symlink() and (MONITORING / LINK).resolve() == MONITORING / NATIVE
+    assert {"body_size_limit", "sample_limit", "label_limit", "label_name_length_limit", "label_value_length_limit"} <= job.keys()
+
+
+def test_in_containers_only_the_targets_are_others():
+    native, docker = load(NATIVE), load(DOCKER)
+    assert "localhost:4000" not in json.dumps(docker), "in a container that is the container itself"
+    assert "localhost:9093" not in json.dumps(docker)
+
+    def without_targets(tree):
+        for job in [*tree["scrape_configs"], *tree["alerting"]["alertmanagers"]]:
+            for key in ("static_configs", "file_sd_configs", "dns_sd_configs", "relabel_configs"):
+                job.pop(key, None)
+        tree["rule_files"] = tree["rule_files"][:1]  # the folder's other name is for the link, which containers have not
+        return tree
+
+    assert without_targets(native) == without_targets(docker)
+
+
+def test_there_are_targets_for_each_layout():
+    found = {path.parent.name: json.loads(path.read_text()) for path in (MONITORING / "prometheus/targets").glob("*/*.json")}
+    assert found == {"compose": [{"targets": ["litellm:4000"]}], "host": [{"targets": ["host.docker.internal:4000"]}]}
+    # The folder is what is mounted; a file directly in targets/ would be read together with whichever that is.
+    assert not list((MONITORING / "prometheus/targets").glob("*.json"))
+
+
+def test_the_bound_that_an_alert_warns_of_is_the_one_that_holds():
+    for name in (NATIVE, DOCKER):
+        job = next(j for j in load(name)["scrape_configs"] if j["job_name"] == "litellm")
+        alerts = {rule["alert"]: rule for rule in all_rules("alert")}
+        assert f"0.8 * {job['sample_limit']}" in alerts["GatewayScrapeNearLimit"]["expr"]
+        assert str(job["sample_limit"]) in alerts["GatewayScrapeNearLimit"]["annotations"]["summary"]
+        assert alerts["GatewayScrapeSlow"]["expr"].endswith(f"> {int(job['scrape_timeout'].rstrip('s')) - 1}")
+
+
+# ---- rules: shape, metrics, grammar ----
+
+def test_alerts_say_what_and_where():
+    for rule in all_rules("alert"):
+        name, labels, words = rule["alert"], rule["labels"], rule["annotations"]
+        assert re.fullmatch(r"([A-Z][a-z0-9]+)+", name), name
+        assert labels["severity"] in ("page", "ticket", "none"), name
+        assert rule["annotations"].keys() <= {"summary", "description", "runbook", "dashboard"}, name
+        assert words["runbook"] == f"docs/runbooks.md#{name.lower()}", name
+        assert words.get("dashboard", "/d/weir-slo") in DASHBOARDS, name
+        assert len(words["summary"]) < 160 and "\n" not in words["description"], name
+        # One whose trouble is over at once says how long it is to be seen.
+        assert "for" in rule or "keep_firing_for" in rule or name in ("CooldownStorm", "Watchdog"), name
+        assert rule.get("for", "1s").endswith(("s", "m", "h")), name
+
+
+def test_recording_rules_are_named_by_level_metric_operations():
+    assert len(RECORDS) == len(set(RECORDS))
+    for name in RECORDS:
+        assert re.fullmatch(r"(weir|instance|job)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+", name), name
+
+
+def test_objectives_have_all_windows():
+    for stem in ("job:weir_requests_bad:ratio_rate", "job:weir_availability:burnrate", "job:weir_ttft_good:ratio_rate", "job:weir_ttft:burnrate"):
+        for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"):
+            assert stem + window in RECORDS
+
+
+def exposed():
+    """Names of samples in docs/metrics.md."""
+    found = set()
+    for name, kind in re.findall(r"^\| `(\w+)` \| (\w+) \|", (ROOT / "docs/metrics.md").read_text(), re.M):
+        found |= {name + part for part in ("_bucket", "_sum", "_count")} if kind == "histogram" else {name}
+    return found
+
+
+def parsed(expressions):
+    """What the grammar of Grafana's own editor makes of PromQL."""
+    asked = json.dumps([{"lang": "promql", "expr": expr} for expr in expressions])
+    done = subprocess.run(["node", ROOT / "tests/monitoring/parse.mjs"], input=asked, capture_output=True, text=True, check=False, cwd=ROOT / "tests")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node here")
+def test_expressions_are_promql_and_name_metrics_that_exist():
+    known = exposed() | set(RECORDS) | OF_EVERY_SCRAPE
+    asked = [(rule.get("alert") or rule["record"], rule["expr"]) for rule in (*all_rules("alert"), *all_rules("record"))]
+    for (name, expr), found in zip(asked, parsed([expr for _, expr in asked]), strict=True):
+        assert not found["errors"], (name, found["errors"])
+        assert found["metrics"] or expr.startswith("vector("), name
+        for metric in found["metrics"]:
+            # Those of Prometheus and Alertmanager are looked up in the real ones below.
+            assert metric["name"] in known or metric["name"].startswith(("prometheus_", "alertmanager_")), f"{name}: no such metric: {metric['name']}"
+
+
+def test_what_an_alert_looks_at_is_told_from_its_thresholds():
+    assert list(watched('up{job="a > 1 and b"} == 0')) == ['up{job="a > 1 and b"}']
+    assert list(watched("a > 3 * b\n  and on (x)\nc[5m] - (d > 0) >= 10")) == ["a", "3 * b", "c[5m] - (d > 0)"]
+    assert list(watched('absent(up{job="x"})')) == ['up{job="x"}']
+    assert split_outside("f(a or b) or c", re.compile(r"\bor\b")) == ["f(a or b) ", " c"]
+    assert {r.name for r in rules()} == ALERTS | set(RECORDS)
+
+
+# ---- rules: unit tests ----
+
+@needs_tool("promtool")
+@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.stem)
+def test_unit(path):
+    ok("promtool", "test", "rules", path.name, cwd=path.parent)
+
+
+def unit_tests():
+    """(expression, expected samples) of every unit test."""
+    for path in UNITS:
+        for group in yaml.safe_load(path.read_text())["tests"]:
+            for test in group.get("promql_expr_test", []):
+                yield test["expr"], test["exp_samples"]
+
+
+def matches(expr, alert):
+    found = re.search(r'alertname(=~?)"([^"]*)"', expr)
+    return bool(found) and (re.fullmatch(found.group(2), alert) if found.group(1) == "=~" else found.group(2) == alert)
+
+
+def firing_labels():
+    """{alert: labels of those samples that unit tests expect of it while it fires}."""
+    found = {}
+    for _, samples in unit_tests():
+        for sample in samples:
+            labels = dict(re.findall(r'(\w+)="([^"]*)"', sample.get("labels", "")))
+            if labels.get("alertstate") == "firing":
+                found.setdefault(labels["alertname"], []).append(labels)
+    return found
+
+
+def test_every_alert_is_shown_to_fire_and_to_stay_quiet():
+    assert firing_labels().keys() == ALERTS
+    quiet = {alert for expr, samples in unit_tests() if not samples and "ALERTS" in expr for alert in ALERTS if matches(expr, alert)}
+    assert quiet == ALERTS - {"Watchdog"}
+
+
+def test_each_window_of_each_budget_is_shown_to_fire():
+    wanted = {(r["alert"], r["labels"]["window"], r["labels"]["severity"]) for r in all_rules("alert") if "window" in r["labels"]}
+    assert wanted == {(a, found["window"], found["severity"]) for a, all_found in firing_labels().items() for found in all_found if "window" in found}
+    assert len(wanted) == 8
+
+
+def test_every_recording_rule_has_a_value_test():
+    tested = {name for expr, samples in unit_tests() if samples and "ALERTS" not in expr for name in re.findall(r"\w+:\w+:\w+", expr)}
+    assert tested == set(RECORDS)
+
+
+def test_annotations_use_labels_that_the_alert_has():
+    """A template that names another label shows an empty place, and nobody sees that before the night it matters."""
+    fired = firing_labels()
+    for rule in all_rules("alert"):
+        for text in rule["annotations"].values():
+            for label in re.findall(r"\$labels\.(\w+)", text):
+                assert all(label in found for found in fired[rule["alert"]]), f"{rule['alert']}: {label}"
+
+
+# ---- runbooks ----
+
+RUNBOOKS = (ROOT / "docs/runbooks.md").read_text()
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", RUNBOOKS, re.M | re.S))
+
+
+def test_every_alert_has_its_runbook_and_every_runbook_its_alert():
+    assert list(SECTIONS) == list(dict.fromkeys(rule["alert"] for rule in all_rules("alert"))), "in the order of alerts.yml"
+    for name, text in SECTIONS.items():
+        for part in ("Meaning", "Impact", "Diagnosis", "Mitigation"):
+            assert f"**{part}**" in text or f"**{part}.**" in text, (name, part)
+        assert "```sh" in text, f"{name}: what is to be typed?"
+        assert f"[{name}](#{name.lower()})" in RUNBOOKS.split("\n## ")[0], f"{name}: not in the list at the top"
+    for anchor in re.findall(r"\]\(#(\w+)\)", RUNBOOKS):
+        assert anchor in {name.lower() for name in SECTIONS}, anchor
+    for page in set(re.findall(r"\]\((\w[\w./]*\.md)\)", RUNBOOKS)):
+        assert (ROOT / "docs" / page).exists(), page
+
+
+def shown_commands():
+    for block in re.findall(r"```sh\n(.*?)```", RUNBOOKS, re.S):
+        for line in block.splitlines():
+            yield line
+
+
+def options_of(command):
+    """Options in docs/cli.md of `weir COMMAND`, and whether each takes a value."""
+    page = re.search(rf"^## weir {command}\n(.*?)(?=^## |\Z)", (ROOT / "docs/cli.md").read_text(), re.M | re.S).group(1)
+    found = {}
+    for cell in re.findall(r"^\| `(-[^`]*)` \|", page, re.M):
+        for option in re.findall(r"--[\w-]+", cell):
+            found[option] = " " in cell.split(option, 1)[1].strip() or bool(re.search(rf"{option} [A-Z]", cell))
+    usage = re.search(r"```\n(weir .*?)```", page, re.S).group(1)
+    return found | {option: False for option in re.findall(r"\[(--[\w-]+)\]", usage)}
+
+
+def test_weir_commands_that_are_shown_exist():
+    seen = 0
+    for line in shown_commands():
+        if not line.startswith("weir "):
+            continue
+        words = shlex.split(line, comments=True)
+        command = next(c for c in (" ".join(words[1:3]), words[1]) if re.search(rf"^## weir {re.escape(c)}$", (ROOT / "docs/cli.md").read_text(), re.M))
+        known = options_of(command)
+        for option in [w for w in words if w.startswith("--")]:
+            assert option in known, f"{line}: weir {command} has no {option}"
+        seen += 1
+    assert seen > 30
+
+
+def test_the_expressions_that_weir_is_asked_are_understood(tmp_path):
+    """--where of all of them, on an empty log: a mistake in one is exit status 2."""
+    (tmp_path / "requests.log").write_text("")
+    for line in shown_commands():
+        words = shlex.split(line, comments=True) if line.startswith("weir ") else []
+        if words[1:2] not in (["analyze"], ["tail"]) or "--what-if" in words:
+            continue
+        more = ["--no-follow"] if words[1] == "tail" and "--no-follow" not in words else []
+        done = run(WEIR.resolve(), words[1], tmp_path / "requests.log", *words[2:], *more)
+        assert done.returncode in (0, 1), f"{line}:\n{done.stderr}"
+
+
+@pytest.mark.skipif(not shutil.which("node"), reason="no node here")
+def test_queries_that_are_shown_are_promql_over_metrics_that_exist():
+    queries = [shlex.split(line, comments=True)[-1] for line in shown_commands() if line.startswith("promtool query")]
+    assert len(queries) > 8
+    known = exposed() | set(RECORDS) | {"ALERTS"}
+    for query, found in zip(queries, parsed(queries), strict=True):
+        assert not found["errors"], (query, found["errors"])
+        assert {metric["name"] for metric in found["metrics"]} <= known, query
+
+
+# ---- Alertmanager's file ----
+
+def with_examples(text):
+    """The file with all its examples taken in."""
+    return re.sub(r"#\| ", "", text)
+
+
+@needs_tool("amtool")
+def test_alertmanager_takes_the_file_and_its_examples(tmp_path):
+    full = tmp_path / "full.yml"
+    full.write_text(with_examples(ALERTMANAGER.read_text()))
+    for path in (ALERTMANAGER, full):
+        assert "SUCCESS" in ok("amtool", "check-config", path)
+    receivers = {r["name"]: r for r in yaml.safe_load(full.read_text())["receivers"]}
+    assert receivers["page"].keys() == {"name", "webhook_configs", "pagerduty_configs"} and "email_configs" in receivers["ticket"]
+    assert all(r.keys() == {"name"} for r in yaml.safe_load(ALERTMANAGER.read_text())["receivers"]), "as shipped nothing is sent, and no secret is needed"
+    # Secrets only by files.
+    assert not re.search(r"(password|token|key|api_url|credentials): *\S", with_examples(ALERTMANAGER.read_text()))
+
+
+@needs_tool("amtool")
+@pytest.mark.parametrize("labels, receiver", [
+    (["alertname=GatewayDown", "severity=page"], "page"), (["alertname=CostSpike", "severity=ticket"], "ticket"),
+    (["alertname=Watchdog", "severity=none"], "watchdog"), (["alertname=SomebodyElses"], "ticket")])
+def test_routes(labels, receiver):
+    ok("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", f"--verify.receivers={receiver}", *labels)
+
+
+def test_inhibitions_name_alerts_that_exist():
+    for rule in load("alertmanager/alertmanager.yml")["inhibit_rules"]:
+        for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
+            label, names = re.fullmatch(r'(\w+) !?=?~? ?=?\s*"(.*)"', matcher).groups()
+            assert label != "alertname" or set(names.split("|")) <= ALERTS, matcher
