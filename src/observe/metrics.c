@@ -254,8 +254,6 @@ static inline void add_record(const struct metrics *m, struct shard *s, const st
 {
     uint64_t n[NUMBER_COUNT] = {0};
     bool folded = false;
-    if (UNLIKELY(r->fallback.to.n) && !(k->outcome.traits & TRAIT_ATTEMPT))
-        fallback_count(m, s, k, r, false);
     struct cell *c = metrics_cell(m, s, k, &folded);
     numbers_of(r, n);
     add_numbers(c, n, NUMBER_COUNT);
@@ -264,6 +262,8 @@ static inline void add_record(const struct metrics *m, struct shard *s, const st
     add_exemplar(m, c, r);
     if (!n[NUMBER_CACHE_HITS]) /* the cache's answers say nothing of a deployment's state */
         __atomic_store_n(&c->last_real_us, r->timestamp, __ATOMIC_RELAXED);
+    if (UNLIKELY(r->fallback.to.n) && !(k->outcome.traits & TRAIT_ATTEMPT))
+        fallback_count(m, s, k, r, false, &folded);
     if (folded)
         COUNTER_ADD(s->overflows, 1);
     if (r->error_code != ERR_NONE && !(k->outcome.traits & TRAIT_ATTEMPT))
@@ -280,9 +280,9 @@ void metrics_record(struct metrics *m, int worker, const struct record *r)
 void metrics_passed_on(struct metrics *m, int worker, const struct record *r)
 {
     struct key k;
+    bool folded = false;
     key_of_record(&k, r);
-    k.outcome.traits = TRAIT_FAILURE;
-    fallback_count(m, &m->shards[worker], &k, r, true);
+    fallback_count(m, &m->shards[worker], &k, r, true, &folded);
 }
 
 void metrics_record_named(struct metrics *m, int worker, const struct record *r)

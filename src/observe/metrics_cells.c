@@ -337,7 +337,7 @@ void shard_fini(struct shard *s)
 {
     pile_fini(&s->cells);
     pile_fini(&s->accounts);
-    fallbacks_free(s);
+    mem_free(s->fallbacks);
     mem_free(s->roads.slots);
     mem_free(s->account_table.slots);
     map_fini(&s->texts.ids);

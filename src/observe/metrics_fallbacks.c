@@ -3,33 +3,34 @@
  * Cells know which deployment answered, not what it stood in for; and a fallback's labels (two models, and why the first one could not answer) are many for something
  * that is rare. So these have a small table of their own in each shard, with counters and no histograms. Same rules as for cells: one writer, a row
  * is published once and never moves, texts are copied into the shard's arena, and past the ceiling all are "other".
+ * Keys are no labels here, as in all families about deployments.
  * weir_fallbacks_total counts requests, each once, by the model they ended at. LiteLLM's two families count models asked: of a request that went
  * from a to b, which failed, and on to c, also the failure of b ("passed"). */
 #include "base/varint.h"
+#include "observe/log_meaning.h"
 #include "observe/metrics_scrape.h"
 
 /* ---- counting [owner] ---- */
 
 static uint64_t hash_of(const struct fallback_cell *c)
 {
-    uint64_t hash = str_hash(c->status);
+    uint64_t hash = 0;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
         hash = (hash ^ hash >> 29 ^ str_hash(c->texts[i])) * 0x9E3779B97F4A7C15u;
-    hash = (hash ^ hash >> 29 ^ str_hash(c->cause_status)) * 0x9E3779B97F4A7C15u;
-    hash = (hash ^ hash >> 29 ^ str_hash(c->cause_class)) * 0x9E3779B97F4A7C15u;
     return hash ^ hash >> 32;
 }
 
 static bool is_same(const struct fallback_cell *a, const struct fallback_cell *b)
 {
+    if (a->hash != b->hash)
+        return false;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
         if (!str_eq(a->texts[i], b->texts[i]))
             return false;
-    return a->hash == b->hash && str_eq(a->status, b->status) &&
-           str_eq(a->cause_status, b->cause_status) && str_eq(a->cause_class, b->cause_class);
+    return true;
 }
 
-static struct fallback_cell **slot_of(struct shard *s, const struct fallback_cell *key)
+static struct fallback_cell **slot_of(const struct shard *s, const struct fallback_cell *key)
 {
     uint32_t at = (uint32_t)key->hash & (FALLBACK_SLOTS - 1);
     while (s->fallbacks[at] && !is_same(s->fallbacks[at], key))
@@ -40,28 +41,25 @@ static struct fallback_cell **slot_of(struct shard *s, const struct fallback_cel
 static struct fallback_cell *add_cell(struct shard *s, struct fallback_cell **slot,
                                       const struct fallback_cell *key)
 {
-    struct fallback_cell *c = mem_alloc(sizeof *c);
+    struct fallback_cell *c = arena_zalloc(&s->memory, sizeof *c);
     c->hash = key->hash;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
         c->texts[i] = arena_str(&s->memory, key->texts[i]);
-    c->status = arena_str(&s->memory, key->status);
-    c->cause_status = arena_str(&s->memory, key->cause_status);
-    c->cause_class = arena_str(&s->memory, key->cause_class);
     s->fallback_count++;
     __atomic_store_n(slot, c, __ATOMIC_RELEASE);
     return c;
 }
 
-/* The cell of a key, made where it is new; past the ceiling "other". */
+/* The cell of a key, made where it is new; past the ceiling "other", which keeps its status. */
 static struct fallback_cell *cell_of(const struct metrics *m, struct shard *s,
-                                     struct fallback_cell *key)
+                                     struct fallback_cell *key, bool *folded)
 {
     key->hash = hash_of(key);
     struct fallback_cell **slot = slot_of(s, key);
     if (!*slot && s->fallback_count >= MIN(m->budget, FALLBACK_CELLS)) {
-        for (int i = 0; i < FALLBACK_TEXTS; i++)
+        *folded = true;
+        for (int i = 0; i < FALLBACK_STATUS; i++)
             key->texts[i] = OTHER;
-        key->cause_status = key->cause_class = OTHER;
         key->hash = hash_of(key);
         slot = slot_of(s, key);
     }
@@ -71,22 +69,21 @@ static struct fallback_cell *cell_of(const struct metrics *m, struct shard *s,
 /* What the failure of the first model was, as the failures' own families would tell it. */
 static void tell_cause(struct arena *a, const struct record_fallback *f, struct fallback_cell *key)
 {
-    const struct error_info *info = error_info(f->cause);
-    struct outcome o = {
+    struct derived derived = {.exception_status = NONE, .exception_class = NONE};
+    const struct outcome o = {
         .error_code = (uint8_t)f->cause,
         .traits = f->cause_provider.n ? TRAIT_FAILURE | TRAIT_DEPLOYED : TRAIT_FAILURE,
-        .http_status = (uint16_t)info->http_status,
+        .http_status = (uint16_t)error_info(f->cause)->http_status,
         .provider_status = (uint16_t)MIN(MAX(f->cause_status, 0), 999),
     };
-    key->cause_status = key->cause_class = NONE;
-    if (f->cause == ERR_NONE)
-        return;
-    key->cause_status = metrics_status_text(a, &o);
-    key->cause_class = metrics_class_text(a, f->cause_provider, &o);
+    if (f->cause != ERR_NONE)
+        metrics_derive(a, &o, f->cause_provider, &derived);
+    key->texts[FALLBACK_CAUSE_STATUS] = derived.exception_status;
+    key->texts[FALLBACK_CAUSE_CLASS] = derived.exception_class;
 }
 
 void fallback_count(const struct metrics *m, struct shard *s, const struct key *k,
-                    const struct record *r, bool passed)
+                    const struct record *r, bool passed, bool *folded)
 {
     struct arena texts;
     char first[256];
@@ -95,24 +92,15 @@ void fallback_count(const struct metrics *m, struct shard *s, const struct key *
         .texts = {[FALLBACK_ASKED] =
                       r->fallback.asked.n ? r->fallback.asked : k->values[VALUE_REQUESTED],
                   [FALLBACK_TO] = r->fallback.to,
-                  [FALLBACK_KEY_HASH] = k->values[VALUE_KEY_HASH],
-                  [FALLBACK_KEY_ALIAS] = k->values[VALUE_KEY_ALIAS]},
-        .status = passed ? STR("failure") : r->status,
+                  [FALLBACK_STATUS] = passed ? STR("failure") : r->status},
     };
     tell_cause(&texts, &r->fallback, &key);
-    struct fallback_cell *c = cell_of(m, s, &key);
+    struct fallback_cell *c = cell_of(m, s, &key, folded);
     if (passed)
         COUNTER_ADD(c->passed, 1);
     else
         COUNTER_ADD(c->requests, 1);
     arena_fini(&texts);
-}
-
-void fallbacks_free(struct shard *s)
-{
-    for (uint32_t i = 0; i < FALLBACK_SLOTS; i++)
-        mem_free(s->fallbacks[i]);
-    mem_free(s->fallbacks);
 }
 
 /* ---- writing ---- */
@@ -136,8 +124,8 @@ static void add_row(struct scrape *s, const struct family *f, struct rows *to,
             to->values[i] = old.values[i];
         }
     }
-    to->rows[to->count] =
-        (struct group){scrape_labels(&s->texts, f->labels, f->label_count, values), to->count, 0};
+    to->rows[to->count] = (struct group){
+        scrape_labels(&s->texts, f->labels, f->label_count, values), to->count, to->count};
     to->values[to->count++] = value;
 }
 
@@ -148,16 +136,14 @@ static void add_cells(struct scrape *s, const struct family *f, struct rows *to,
         for (uint32_t k = 0; k < FALLBACK_SLOTS; k++) {
             const struct fallback_cell *c =
                 __atomic_load_n(&s->m->shards[i].fallbacks[k], __ATOMIC_ACQUIRE);
-            if (!c || (status.n && !str_eq(status, c->status)))
+            if (!c || (status.n && !str_eq(status, c->texts[FALLBACK_STATUS])))
                 continue;
             const struct str values[VALUE_COUNT + 1] = {
                 [VALUE_REQUESTED] = c->texts[FALLBACK_ASKED],
                 [VALUE_FALLBACK] = c->texts[FALLBACK_TO],
-                [VALUE_KEY_HASH] = c->texts[FALLBACK_KEY_HASH],
-                [VALUE_KEY_ALIAS] = c->texts[FALLBACK_KEY_ALIAS],
-                [VALUE_OUTCOME] = c->status,
-                [VALUE_EXCEPTION_STATUS] = c->cause_status,
-                [VALUE_EXCEPTION_CLASS] = c->cause_class,
+                [VALUE_OUTCOME] = c->texts[FALLBACK_STATUS],
+                [VALUE_EXCEPTION_STATUS] = c->texts[FALLBACK_CAUSE_STATUS],
+                [VALUE_EXCEPTION_CLASS] = c->texts[FALLBACK_CAUSE_CLASS],
                 [VALUE_NONE] = NONE,
             };
             add_row(s, f, to, values,
@@ -238,8 +224,7 @@ static bool put_cell(struct buf *out, const struct fallback_cell *c)
     bool ok = true;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
         ok = ok && varint_put_str(out, c->texts[i]);
-    return ok && varint_put_str(out, c->status) && varint_put_str(out, c->cause_status) &&
-           varint_put_str(out, c->cause_class) && varint_put(out, COUNTER_GET(c->requests)) &&
+    return ok && varint_put(out, COUNTER_GET(c->requests)) &&
            varint_put(out, COUNTER_GET(c->passed));
 }
 
@@ -256,18 +241,27 @@ bool fallbacks_save(const struct metrics *m, struct buf *out)
     return ok;
 }
 
+/* Cells of "other" are one a status: so many there may be past the ceiling. */
+static bool is_status(struct str text)
+{
+    for (int i = 0; i < LOG_OUTCOME_COUNT; i++)
+        if (str_eq(text, str_from(log_outcome_names[i])))
+            return true;
+    return false;
+}
+
 static bool get_cell(const struct metrics *m, struct shard *s, struct str *from)
 {
     struct fallback_cell key = {0};
     uint64_t requests, passed;
+    bool folded = false;
     for (int i = 0; i < FALLBACK_TEXTS; i++)
         if (!varint_get_str(from, &key.texts[i]) || key.texts[i].n == 0)
             return false;
-    if (!varint_get_str(from, &key.status) || !varint_get_str(from, &key.cause_status) ||
-        !varint_get_str(from, &key.cause_class) || !key.status.n || !varint_get(from, &requests) ||
+    if (!is_status(key.texts[FALLBACK_STATUS]) || !varint_get(from, &requests) ||
         !varint_get(from, &passed))
         return false;
-    struct fallback_cell *c = cell_of(m, s, &key);
+    struct fallback_cell *c = cell_of(m, s, &key, &folded);
     COUNTER_ADD(c->requests, requests);
     COUNTER_ADD(c->passed, passed);
     return true;

@@ -182,15 +182,14 @@ struct shard {
 enum fallback_text {
     FALLBACK_ASKED,
     FALLBACK_TO,
-    FALLBACK_KEY_HASH,
-    FALLBACK_KEY_ALIAS,
+    FALLBACK_CAUSE_STATUS, /* of the first model's failure, as LiteLLM's labels */
+    FALLBACK_CAUSE_CLASS,
+    FALLBACK_STATUS, /* success, failure, cancelled */
     FALLBACK_TEXTS
 };
 struct fallback_cell {
     uint64_t hash;
     struct str texts[FALLBACK_TEXTS];
-    struct str status, cause_status,
-        cause_class;   /* success, failure, cancelled; as LiteLLM's labels */
     uint64_t requests; /* that ended at this model */
     uint64_t passed;   /* that it failed too, and that went on to yet another */
 };
@@ -273,15 +272,11 @@ void metrics_derive(struct arena *a, const struct outcome *o, struct str provide
 extern const char *const metrics_exceptions[METRICS_EXCEPTIONS_MAX]; /* NULL where there is none */
 uint8_t metrics_exception(struct str name);                          /* 0: not one of them */
 
-/* LiteLLM's text for a failure: "Openai.RateLimitError", or "ProxyException" where no provider was asked. `provider` may be "None". [any] */
-struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o);
-struct str metrics_status_text(struct arena *a, const struct outcome *o);
-
 /* ---- metrics_fallbacks.c ---- */
-/* Counts a record that tells of a fallback; `passed`: its model failed, and yet another is asked. `k` is its key. [owner] */
+/* Counts a record that tells of a fallback; `passed`: its model failed, and yet another is asked. `k` is the record's key. *folded is set when
+ * there was no room to tell it apart. [owner] */
 void fallback_count(const struct metrics *m, struct shard *s, const struct key *k,
-                    const struct record *r, bool passed);
-void fallbacks_free(struct shard *s);
+                    const struct record *r, bool passed, bool *folded);
 bool fallbacks_save(const struct metrics *m, struct buf *out); /* as metrics_save */
 bool fallbacks_load(const struct metrics *m, struct shard *s,
                     struct str *from); /* as metrics_load */

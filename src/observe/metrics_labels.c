@@ -106,7 +106,7 @@ static uint16_t told_status(const struct outcome *o)
 }
 
 /* The provider's first letter is raised, as LiteLLM prints it. */
-struct str metrics_class_text(struct arena *a, struct str provider, const struct outcome *o)
+static struct str class_text(struct arena *a, struct str provider, const struct outcome *o)
 {
     const char *class = exception_of(o, told_status(o));
     if (!(o->traits & TRAIT_DEPLOYED) || str_eq(provider, NONE))
@@ -120,11 +120,6 @@ struct str metrics_class_text(struct arena *a, struct str provider, const struct
 static struct str status_text(struct arena *a, uint16_t status)
 {
     return status ? arena_printf(a, "%u", status) : NONE;
-}
-
-struct str metrics_status_text(struct arena *a, const struct outcome *o)
-{
-    return status_text(a, told_status(o));
 }
 
 static struct str outcome_text(const struct outcome *o)
@@ -142,7 +137,7 @@ void metrics_derive(struct arena *a, const struct outcome *o, struct str provide
     *out = (struct derived){
         .outcome = outcome_text(o),
         .status_code = status_text(a, o->http_status),
-        .exception_status = failed ? metrics_status_text(a, o) : NONE,
-        .exception_class = failed ? metrics_class_text(a, provider, o) : NONE,
+        .exception_status = failed ? status_text(a, told_status(o)) : NONE,
+        .exception_class = failed ? class_text(a, provider, o) : NONE,
     };
 }
