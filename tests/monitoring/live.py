@@ -8,6 +8,7 @@ import copy
 import json
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -73,6 +74,15 @@ def set_targets(job, targets, folder):
     job["static_configs"] = [{**job["static_configs"][0], "targets": targets}]
 
 
+def with_commented_jobs(text, names):
+    """prometheus.yml with those jobs in force that are asked for and stand in comments."""
+    def uncommented(found):
+        block = re.sub(r"(?m)^  # ", "  ", found.group())
+        return block if found.group(1) in names else found.group()
+
+    return re.sub(r"(?m)^  # - job_name: '([\w-]+)'\n(?:  #   .*\n)+", uncommented, text)
+
+
 def copy_of_config(folder, targets, interval="1s", rules=None):
     """Copies the shipped prometheus/ to the folder and points it at `targets`, {job name: [host:port]}, with "alertmanagers" for where alerts go.
     `rules(name, tree)` may return another tree for a rule file. Returns the path of prometheus.yml. Fails where anything else would differ.
@@ -81,7 +91,7 @@ def copy_of_config(folder, targets, interval="1s", rules=None):
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(SHIPPED / "prometheus", folder, symlinks=False)
     path = folder / "prometheus.yml"
-    shipped = yaml.safe_load(path.read_text())
+    shipped = yaml.safe_load(with_commented_jobs(path.read_text(), targets))
     changed = with_intervals(copy.deepcopy(shipped), interval)
     for job in changed["scrape_configs"]:
         set_targets(job, targets[job["job_name"]], folder)

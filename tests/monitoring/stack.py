@@ -6,9 +6,10 @@
 import contextlib
 import json
 import pathlib
+import re
 
 import yaml
-from harness import Gateway, Mock, Upstream, config, model
+from harness import Gateway, Mock, Process, Upstream, config, model, wait_for
 from live import JOB, SHIPPED, Alertmanager, Kind, Prometheus, Traffic, copy_of_config, free_port, simulated
 
 MASTER = "sk-live-master"
@@ -100,7 +101,7 @@ class Stack:
     def __init__(self, folder, rules=None, more_models=lambda base: [], **more):
         """`rules` as for copy_of_config(); `more_models(base of the simulated provider)` and `more` for settings() of the gateway."""
         self.folder, self.rules, self.more_models, self.more = pathlib.Path(folder), rules, more_models, more
-        self.stack, self.states, self.prometheus = contextlib.ExitStack(), {}, None
+        self.stack, self.states, self.prometheus, self.export_port = contextlib.ExitStack(), {}, None, None
 
     def __enter__(self):
         with contextlib.ExitStack() as guard:  # whatever was started ends, if the rest of it does not start
@@ -135,6 +136,16 @@ class Stack:
         self.stack.callback(gateway.finish)
         return gateway.start()
 
+    def add_export(self, log):
+        """`weir export` of a log, as the job that prometheus.yml has in comments."""
+        folder = self.folder / "export"
+        folder.mkdir()
+        export = Process(folder, ["export", log, "--listen", "127.0.0.1:0"])
+        self.stack.callback(export.finish)
+        export.launch()
+        found = wait_for(lambda: re.search(r"127\.0\.0\.1:(\d+)", export.said() + export.said("stdout")))
+        self.export_port = int(found.group(1))
+
     def alertmanager_config(self):
         """A copy of the shipped one that waits a second before it sends, not half a minute, and whose receivers send to a port where nobody listens."""
         tree = yaml.safe_load((SHIPPED / "alertmanager/alertmanager.yml").read_text())
@@ -148,7 +159,8 @@ class Stack:
 
     def targets(self, *gateways, more=()):
         """`more`: targets of every job."""
-        return {JOB: [*(f"127.0.0.1:{g.port}" for g in gateways), *more], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
+        export = {"weir-export": [f"127.0.0.1:{self.export_port}"]} if self.export_port else {}
+        return {**export, JOB: [*(f"127.0.0.1:{g.port}" for g in gateways), *more], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
                 "alertmanager": [f"127.0.0.1:{self.alertmanager.port}"], "alertmanagers": [f"127.0.0.1:{self.alertmanager.port}", *more]}
 
     def watch(self, *gateways, before=None):

@@ -30,16 +30,19 @@ BROKEN_RULES = {"groups": [{"name": "wrong-on-purpose", "interval": "1s", "rules
 
 # Requests that go wrong. Streams are late but for a few, so that the objective of the first token is missed.
 KINDS = [
-    Kind("down", 12, "local-ollama", key=ALICE),
-    Kind("errors", 12, "falls", key=ALICE),
-    Kind("limits", 8, "doomed", key=BOB),
-    Kind("dear", 8, "dear", key=ALICE),
-    Kind("unpriced", 4, "local-vllm", key=ALICE),
+    Kind("down", 4, "local-ollama", key=ALICE),
+    Kind("errors", 4, "falls", key=ALICE),
+    Kind("limits", 4, "doomed", key=BOB),
+    Kind("refused again and again", 16, "refused", key=BOB),
+    Kind("wrong again and again", 12, "wrong", key=ALICE),
+    Kind("dear", 5, "dear", key=ALICE),
+    Kind("unpriced", 3, "local-vllm", key=ALICE),
     Kind("over budget", 1, "gpt-main", key=POOR),
     Kind("in time", 1, "local-llama", stream=True, key=MASTER),
 ]
 LATE = [Kind("late stream", 1, "late", stream=True, key=ALICE, headers={"x-mock-ttft-ms": "2300", "x-mock-tokens": "3"})]
 FAR = [Kind("far", 1, "far", key=ALICE)]
+TRAITS = [{}, *({"x-mock-status": str(status)} for status in (400, 401, 404, 408, 429, 500))]
 
 
 def at_once(name, tree):
@@ -83,6 +86,9 @@ def growing_queue():
 
 def more_models(base, far):
     return [model("dear", base, "openai/sim-fast", {"id": "dear"}, **DEAR), model("late", base, "openai/sim-fast", {"id": "late"}, **DEAR),
+            # These never rest, and each failure is followed by an attempt at the next one at once.
+            *(model("refused", base, "openai/busy", {"id": f"refused-{i}"}, cooldown_time=0, **DEAR) for i in range(3)),
+            *(model("wrong", base, "openai/worse", {"id": f"wrong-{i}"}, cooldown_time=0, **DEAR) for i in range(3)),
             model("far", far, "openai/far", {"id": "far"}, input_cost_per_token=0, output_cost_per_token=0)]
 
 
@@ -92,8 +98,9 @@ def fill(gateway):
     """Its log goes to a full disk, it has room for 16 combinations of labels, and the configuration on disk is broken."""
     gateway.config_path.write_text("model_list: [")
     gateway.signal(signal.SIGHUP)
-    for i in range(60):
-        gateway.chat(f"m{i % 30}", text=f"{i} " * 1000, stream=i % 2 == 0)
+    for i in range(80):
+        name = f"m{i % 2}" if i < 30 else f"m{i % 30}"  # two models and all they answer with; then more models than there is room for
+        gateway.chat(name, TRAITS[i // 2 % len(TRAITS)], text=f"{i} " * 1000, stream=i % 4 == 0)
 
 
 def restart(gateway, prometheus):
@@ -162,6 +169,7 @@ def run(tmp_path_factory):
         crowded = stack.add_gateway("crowded", config(model("m", base), weir_settings={"max_connections": 6, "workers": 1, "port": free_port()}))
         starved = stack.add_gateway("starved", config(model("m", base), weir_settings={"workers": 1}), limits={resource.RLIMIT_NOFILE: 64})
         begin = time.time()
+        stack.add_export(stack.gateway.log_path)
         prometheus = stack.watch(before=history.make)
         watcher = Watcher(stack.alertmanager)
         watcher.start()
@@ -171,7 +179,7 @@ def run(tmp_path_factory):
 
         stack.states["ollama"]["status"] = "503 Service Unavailable"
         stack.states["vllm"]["pages"] = growing_queue()
-        traffic = [stack.traffic(KINDS, per_second=30, threads=4), stack.traffic(LATE, per_second=30, threads=8), stack.traffic(FAR, per_second=30, threads=3)]
+        traffic = [stack.traffic(KINDS, per_second=40, threads=10), stack.traffic(LATE, per_second=30, threads=8), stack.traffic(FAR, per_second=8, threads=4)]
         for part in traffic:
             part.start()
         until = time.monotonic() + FAULTS_S
