@@ -1,6 +1,11 @@
 #include "base/buf.h"
 
 #include <stdarg.h>
+#include <sys/mman.h>
+
+/* From this size on a block is asked for in large pages: page faults would cost more than what is written into it. */
+#define LARGE_BYTES ((size_t)4 << 20)
+#define PAGE_BYTES  ((uintptr_t)4096)
 
 void buf_init(struct buf *b, size_t max, struct pool *pool)
 {
@@ -25,6 +30,14 @@ void buf_fini(struct buf *b)
     b->at = b->len = 0;
 }
 
+/* Only a wish: where large pages are switched off nothing changes. */
+static void wish_large_pages(char *data, size_t bytes)
+{
+    uintptr_t from = ((uintptr_t)data + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+    uintptr_t end = ((uintptr_t)data + bytes) & ~(PAGE_BYTES - 1);
+    (void)madvise((char *)from, end - from, MADV_HUGEPAGE);
+}
+
 static bool grow(struct buf *b, size_t need)
 {
     size_t used = buf_used(b);
@@ -45,6 +58,8 @@ static bool grow(struct buf *b, size_t need)
     char *data = malloc(cap);
     if (UNLIKELY(!data))
         return false; /* a peer chose this size: its error, not ours */
+    if (cap >= LARGE_BYTES)
+        wish_large_pages(data, cap);
     if (b->data && used)
         memcpy(data, b->data + b->at, used);
     if (b->data)

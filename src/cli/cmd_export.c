@@ -19,7 +19,7 @@
 #include "observe/log_set.h"
 
 #define DEFAULT_LISTEN "127.0.0.1:9464" /* what OpenTelemetry's Prometheus exporters listen on */
-#define SERIES_DEFAULT 2000             /* as weir_settings.series_budget */
+#define SERIES_DEFAULT 6000             /* as weir_settings.series_budget */
 
 static const char *listen_at = DEFAULT_LISTEN, *state_path, *backfill = "all", *export_path,
                   *config_path, *history_path, *step_text = "1m", *save_every = "5s";
@@ -34,7 +34,7 @@ static const struct option_row *options(size_t *count)
         {.name = "--state", .type = OPT_STR, .into = &state_path, .value = "FILE", .help = "where position and numbers are kept over restarts (default: FILE.weir-export beside the log, or in $STATE_DIRECTORY)"},
         {.name = "--backfill", .type = OPT_STR, .into = &backfill, .value = "SPAN", .help = "how much of what is in the log already to count at the first start: all (rotated files included), none, or the last 2d"},
         {.name = "--config", .short_name = "-c", .type = OPT_STR, .into = &config_path, .value = "FILE", .help = "LiteLLM's config.yaml: buckets, series budget, names of models, and series that begin at 0"},
-        {.name = "--series-max", .type = OPT_INT, .into = &series_max, .min = 16, .max = 1000000, .value = "N", .help = "most label combinations; what comes after is counted as other (default 2000, or the configuration's)"},
+        {.name = "--series-max", .type = OPT_INT, .into = &series_max, .min = 16, .max = 1000000, .value = "N", .help = "most label combinations; what comes after is counted as other (default 6000, or the configuration's)"},
         {.name = "--save-every", .type = OPT_STR, .into = &save_every, .value = "SPAN", .help = "how often the state is saved; also at the end"},
         {.name = "--poll", .type = OPT_FLAG, .into = &poll_only, .help = "look at the log by the clock, not by inotify: for network file systems that weir does not know as such"},
         {.name = "--once", .type = OPT_FLAG, .into = &once, .help = "read what is there, print the metrics and exit; goes on from --state FILE if that is given"},

@@ -471,7 +471,7 @@ static const struct directive weir_rows[] = {
     SET("reserve_output_tokens", D_INT, reserve_output_tokens, .def = "256", .min = 0, .max = 1000000, .help = "tpm_limit: tokens reserved for the answer to a request without max_tokens, until the key's own answers show what they take."),
     SET("cache_bytes", D_BYTES, caching.bytes, .def = "64MiB", .min = 65536, .max = 1099511627776, .restart = true, .help = "Memory of the response cache, all told: answers kept, their bookkeeping, and answers still arriving."),
     SET("cache_item_bytes", D_BYTES, caching.item_bytes, .def = "1MiB", .min = 1024, .max = 137438953472, .restart = true, .help = "Largest answer kept; at most, and with a small cache by default, an eighth of cache_bytes."),
-    SET("series_budget", D_INT, series_budget, .def = "2000", .min = 16, .max = 1000000, .restart = true, .help = "Most label combinations of request metrics; what comes after is counted as \"other\"."),
+    SET("series_budget", D_INT, series_budget, .def = "6000", .min = 16, .max = 1000000, .restart = true, .help = "Most label combinations of request metrics that a worker holds; what comes after is counted as \"other\", the key first, the model last. The default has room for 200 models at 4 providers each and 50 keys."),
     SET("cors_origin", D_STR, cors_origin, .def = "*", .max = 1024, .help = "Access-Control-Allow-Origin; \"\": no CORS headers."),
     SET("key_file", D_STR, key_file, .max = 4000, .restart = true, .help = "SQLite file of the keys made by /key/generate, and of what all keys have spent; default: keys.db in $STATE_DIRECTORY, else in the working folder; \"\": no keys by the API."),
     NODE("keys", D_LIST, "Virtual keys, beside those made by the API (docs/keys.md)."),

@@ -9,6 +9,7 @@
 #include "gateway/engine.h"
 #include "gateway/gateway.h"
 #include "gateway/key_service.h"
+#include "http/gzip.h"
 
 #define CREATED            1677610602 /* LiteLLM's constant */
 #define TAIL_BYTES_MAX     (1024u * 1024u)
@@ -329,6 +330,45 @@ static struct metrics_engine *gather_engines(struct gateway *g, struct arena *a,
     return all;
 }
 
+struct packing {
+    struct gzip *gzip;
+    struct buf packed;
+    bool failed;
+};
+
+static bool pack(void *arg, struct buf *piece)
+{
+    struct packing *p = arg;
+    p->failed = !gzip_add(p->gzip, buf_str(piece), false, &p->packed);
+    buf_clear(piece);
+    return !p->failed;
+}
+
+/* Packed piece by piece for who takes that: the text of a large gateway is some forty times as long, and never in memory as a whole. */
+static void write_metrics(struct gateway *g, struct control_job *j, struct metrics_process *p)
+{
+    struct packing packing = {.gzip = gzip_accepted(str_from(j->accept_encoding)) ? gzip_begin()
+                                                                                  : NULL};
+    enum metrics_format format = metrics_negotiate(str_from(j->accept), &j->content_type);
+    if (!packing.gzip) {
+        metrics_write(g->metrics, p, format, &j->body);
+        return;
+    }
+    buf_init(&packing.packed, 0, NULL);
+    p->drain = pack;
+    p->drain_arg = &packing;
+    metrics_write(g->metrics, p, format, &j->body);
+    j->gzipped =
+        !packing.failed && gzip_add(packing.gzip, buf_str(&j->body), true, &packing.packed);
+    if (!j->gzipped) { /* half an exposition would look like series that ended */
+        buf_fini(&packing.packed);
+        j->status = 503;
+    }
+    buf_fini(&j->body);
+    j->body = packing.packed;
+    gzip_free(packing.gzip);
+}
+
 void admin_metrics(struct gateway *g, struct control_job *j)
 {
     struct arena a;
@@ -363,8 +403,7 @@ void admin_metrics(struct gateway *g, struct control_job *j)
     p.keys = keys.rows;
     p.key_count = keys.row_count;
     p.engines = gather_engines(g, &a, &p.engine_count);
-    enum metrics_format format = metrics_negotiate(str_from(j->accept), &j->content_type);
-    metrics_write(g->metrics, &p, format, &j->body);
+    write_metrics(g, j, &p);
     key_numbers_fini(&keys);
     arena_fini(&a);
     control_done(j);

@@ -2,11 +2,13 @@
  *
  * The worker copies what the answer depends on into a job and posts it to the control loop; the answer comes back the same way. The client may leave in between:
  * the worker then clears job->conn, and the job ends in silence. Owner: the worker, but while the job is at the control thread only that reads and
- * writes it (all but `conn`, which stays the worker's). The jobs of /key/ go on from there to the keys thread (key_admin.c), which answers them the same way. */
+ * writes it (all but `conn`, which stays the worker's). A long answer (an exposition of a large gateway: megabytes) goes to the socket in pieces, one a
+ * pass of the worker's loop, so that no request waits behind the whole of it. The jobs of /key/ go on from there to the keys thread (key_admin.c), which answers them the same way. */
 #include "gateway/gateway.h"
 #include "http/gzip.h"
 
 #define JOB_BODY_BYTES_MAX 65536u
+#define PIECE_BYTES        65536u
 
 static void copy_text(char *to, size_t room, struct str s)
 {
@@ -58,37 +60,80 @@ void control_start(struct worker *w, struct http_conn *c, const struct http_requ
     loop_call(w->gateway->control, run_job, j);
 }
 
+static void free_job(struct control_job *j)
+{
+    buf_fini(&j->body);
+    mem_free((char *)j->request_body.p);
+    mem_free(j);
+}
+
 void control_gone(struct control_job *j)
 {
     j->conn = NULL;
+    if (j->sending && !j->called)
+        free_job(j);
+}
+
+/* The next piece. What follows comes in the next pass, or when the client has taken this one. */
+static void send_piece(void *arg)
+{
+    struct control_job *j = arg;
+    j->called = false;
+    if (!j->conn) {
+        free_job(j);
+        return;
+    }
+    struct str rest = buf_str(&j->body);
+    bool last = rest.n <= PIECE_BYTES;
+    http_body(j->conn, (struct str){rest.p, MIN(rest.n, PIECE_BYTES)});
+    if (last) {
+        http_set_user(j->conn, NULL);
+        http_end(j->conn);
+        free_job(j);
+        return;
+    }
+    buf_consume(&j->body, PIECE_BYTES);
+    if (!j->worker->stopping && http_flush_now(j->conn) == 0) {
+        j->called = true;
+        loop_call(j->worker->loop, send_piece, j);
+    }
+}
+
+void control_drained(struct control_job *j)
+{
+    if (j->sending && !j->called)
+        send_piece(j);
+}
+
+static void begin_answer(struct control_job *j)
+{
+    struct arena a;
+    char first[512];
+    arena_init(&a, first, sizeof first);
+    struct str cors = reply_cors(&a, worker_config(j->worker), j->http->head);
+    struct str headers = arena_printf(
+        &a,
+        "content-type: %s\r\n%svary: accept-encoding\r\ncache-control: "
+        "no-store\r\nx-content-type-options: nosniff\r\n%.*s",
+        j->content_type, j->gzipped ? "content-encoding: gzip\r\n" : "", STR_ARG(cors));
+    http_begin(j->conn, j->status, headers, (int64_t)buf_used(&j->body));
+    arena_fini(&a);
 }
 
 /* Back on the worker. */
 static void answer(void *arg)
 {
     struct control_job *j = arg;
-    if (j->conn) {
-        struct arena a;
-        char first[512];
-        arena_init(&a, first, sizeof first);
-        struct str cors = reply_cors(&a, worker_config(j->worker), j->http->head);
-        struct str headers =
-            arena_printf(&a,
-                         "%svary: accept-encoding\r\ncache-control: "
-                         "no-store\r\nx-content-type-options: nosniff\r\n%.*s",
-                         j->gzipped ? "content-encoding: gzip\r\n" : "", STR_ARG(cors));
-        http_set_user(j->conn, NULL);
-        http_reply(j->conn, j->status, str_from(j->content_type), headers, buf_str(&j->body));
-        arena_fini(&a);
-    }
-    buf_fini(&j->body);
-    mem_free((char *)j->request_body.p);
-    mem_free(j);
+    if (j->conn)
+        begin_answer(j);
+    j->sending = true;
+    send_piece(j);
 }
 
 void control_done(struct control_job *j)
 {
-    j->gzipped = gzip_accepted(str_from(j->accept_encoding)) && gzip_body(&j->body);
+    if (!j->gzipped)
+        j->gzipped = gzip_accepted(str_from(j->accept_encoding)) && gzip_body(&j->body);
     if (j->worker->stopping) /* its loop has ended, and no thread but this one runs */
         answer(j);
     else

@@ -543,11 +543,13 @@ struct control_job {
     int status;
     const char *content_type;
     struct buf body;
-    bool gzipped;
+    bool gzipped;         /* body is; else control_done does it where the client takes it */
+    bool sending, called; /* the answer has begun; its next piece comes in the next pass [worker] */
 };
 void control_start(struct worker *w, struct http_conn *c, const struct http_request *q,
                    const struct endpoint_row *row); /* [worker] */
 void control_gone(struct control_job *j);           /* [worker] */
+void control_drained(struct control_job *j);        /* [worker] */
 void control_done(
     struct control_job *j); /* [any thread, once; the last that has to do with the job] */
 

@@ -198,8 +198,12 @@ static void on_request(struct http_conn *c, struct http_request *q)
 static void on_drained(struct http_conn *c)
 {
     struct work *work = http_user(c);
-    if (!work || work->kind != WORK_REQUEST)
+    if (!work)
         return;
+    if (work->kind == WORK_JOB) {
+        control_drained(CONTAINER(work, struct control_job, work));
+        return;
+    }
     struct request *r = request_of(c);
     if (r->step == STEP_CACHE)
         request_run(r); /* a replay goes on */

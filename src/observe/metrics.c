@@ -359,7 +359,7 @@ struct metrics *metrics_new(int workers, const struct config *c)
 {
     struct metrics *m = mem_alloc(sizeof *m);
     metrics_lay_out(m, c->series_budget, lay_out_numbers(m, c));
-    m->scrape_ns = mem_alloc(sizeof *m->scrape_ns);
+    m->last_scrape = mem_alloc(sizeof *m->last_scrape);
     m->shard_count = workers;
     /* struct metrics_worker stands on cache lines of its own, which mem_alloc does not promise. */
     m->shard_memory = mem_alloc((size_t)workers * sizeof(struct shard) + 63);
@@ -384,7 +384,7 @@ void metrics_free(struct metrics *m)
         shard_fini(&m->shards[i]);
     for (int h = 0; h < HISTOGRAM_COUNT; h++)
         mem_free(m->bounds[h].ns);
-    mem_free(m->scrape_ns);
+    mem_free(m->last_scrape);
     mem_free(m->shard_memory);
     mem_free(m);
 }

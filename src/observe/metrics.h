@@ -109,7 +109,12 @@ struct metrics_process { /* filled by the caller at each scrape */
     uint32_t engine_count;
     const struct config_reloads *reloads; /* with `config` */
     bool ready;
+    /* If set: takes what was written so far, whole lines, and empties `out`; called each time that there are METRICS_PIECE_BYTES or a bit
+     * more. What remains at the end is left in `out`. False: no more is wanted, and `out` stays as it is. */
+    bool (*drain)(void *arg, struct buf *out);
+    void *drain_arg;
 };
+#define METRICS_PIECE_BYTES 262144u
 
 /* One shard a worker; `c` gives buckets and the series budget. [control] */
 struct metrics *metrics_new(int workers, const struct config *c);
@@ -137,7 +142,7 @@ MUST_USE bool metrics_load(struct metrics *m, struct str bytes, struct err *e);
 enum metrics_format { METRICS_TEXT, METRICS_OPENMETRICS };
 /* What the Accept header asks for; *content_type gets the whole header value. */
 enum metrics_format metrics_negotiate(struct str accept, const char **content_type);
-/* The whole exposition. [control] */
+/* The whole exposition, appended to `out`; nothing where that has a cap and no room. [control] */
 void metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
                    struct buf *out);
 

@@ -13,9 +13,9 @@
 #define TABLE_SIZE_MIN 64u
 #define BUDGET_MAX     ((int64_t)1 << 20)
 /* Shares of the budget, of PARTS. */
-#define PARTS       5
-#define ROAD_PARTS  1
-#define KEYED_PARTS 3
+#define PARTS       10
+#define ROAD_PARTS  2
+#define KEYED_PARTS 5
 #define MIXER       0x9E3779B97F4A7C15u
 
 /* ---- texts ---- */
@@ -313,9 +313,9 @@ struct cell *metrics_account(const struct metrics *m, struct shard *s, struct ce
 void metrics_lay_out(struct metrics *m, int64_t budget, uint32_t numbers)
 {
     m->budget = (size_t)MIN(MAX(budget, 1), BUDGET_MAX);
-    m->road_max = MAX(m->budget / PARTS * ROAD_PARTS, 2u);
+    m->road_max = MAX(m->budget * ROAD_PARTS / PARTS, 2u);
     m->account_max = m->budget > m->road_max ? m->budget - m->road_max : 0;
-    m->keyed_max = MIN(m->budget / PARTS * KEYED_PARTS, m->account_max);
+    m->keyed_max = MIN(m->budget * KEYED_PARTS / PARTS, m->account_max);
     m->coarse_at = (uint32_t)(sizeof(struct cell) + numbers * sizeof(uint64_t));
 }
 

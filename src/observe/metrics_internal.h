@@ -194,6 +194,11 @@ struct fallback_cell {
     uint64_t passed;   /* that it failed too, and that went on to yet another */
 };
 
+/* Of the last exposition. [any, relaxed] */
+struct scrape_note {
+    uint64_t ns, bytes;
+};
+
 struct metrics {
     struct shard *shards;
     int shard_count;
@@ -202,7 +207,7 @@ struct metrics {
     uint32_t coarse_at;                      /* bytes from a road's cell to its coarse account */
     struct bounds bounds[HISTOGRAM_COUNT];
     uint32_t histogram_at[HISTOGRAM_COUNT]; /* index into struct cell's numbers */
-    uint64_t *scrape_ns;                    /* how long the last exposition took */
+    struct scrape_note *last_scrape;
     void *shard_memory;
 };
 

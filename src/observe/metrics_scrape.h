@@ -101,7 +101,8 @@ struct scrape {
     const struct metrics_process *process;
     enum metrics_format format;
     struct buf *out;
-    bool failed;        /* out's cap was reached */
+    bool failed;        /* out's cap was reached, or nobody wants more */
+    uint64_t written;   /* and drained */
     bool headed;        /* the family's HELP and TYPE are written */
     struct arena texts; /* of the family being written */
     struct arena kept;  /* of the scrape */

@@ -133,9 +133,13 @@ static char *copy(char *at, struct str t)
     return at + t.n;
 }
 
-/* Room for `bytes` behind what is written; NULL where the buffer's cap is reached. */
+/* Room for `bytes` behind what is written, which ends with a line; NULL where the buffer's cap is reached. */
 static char *room(struct scrape *s, size_t bytes)
 {
+    if (s->process->drain && buf_used(s->out) >= METRICS_PIECE_BYTES && !s->failed) {
+        s->written += buf_used(s->out);
+        s->failed = !s->process->drain(s->process->drain_arg, s->out);
+    }
     char *at = buf_room(s->out, bytes);
     s->failed |= !at;
     return at;
@@ -526,7 +530,7 @@ static uint64_t series_budget(const struct scrape *s)
 }
 static uint64_t scrape_ns(const struct scrape *s)
 {
-    return COUNTER_GET(*s->m->scrape_ns);
+    return COUNTER_GET(s->m->last_scrape->ns);
 }
 
 static uint64_t series_overflows(const struct scrape *s)
@@ -710,21 +714,31 @@ static void scrape_fini(struct scrape *s)
     arena_fini(&s->kept);
 }
 
+static void write_families(struct scrape *s)
+{
+    unsigned about = s->process->about;
+    about = about ? about : METRICS_REQUESTS | METRICS_GATEWAY | METRICS_PROCESS;
+    for (size_t i = 0; i < COUNT(families) && !s->failed; i++)
+        if (families[i].source.about & about)
+            write_family(s, &families[i]);
+    if (s->format == METRICS_OPENMETRICS)
+        put_z(s, "# EOF\n");
+}
+
 void metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
                    struct buf *out)
 {
     struct scrape s = {.m = m, .process = p, .format = f, .out = out};
+    struct scrape_note *last = m->last_scrape;
     size_t before = buf_used(out);
-    uint64_t began_ns = clock_mono_ns();
+    uint64_t began_ns = clock_mono_ns(), bytes = COUNTER_GET(last->bytes);
+    if (!p->drain && !buf_room(out, bytes + bytes / 8))
+        bytes = 0; /* it can still be enough */
     scrape_init(&s);
-    unsigned about = p->about ? p->about : METRICS_REQUESTS | METRICS_GATEWAY | METRICS_PROCESS;
-    for (size_t i = 0; i < COUNT(families) && !s.failed; i++)
-        if (families[i].source.about & about)
-            write_family(&s, &families[i]);
-    if (f == METRICS_OPENMETRICS)
-        put_z(&s, "# EOF\n");
+    write_families(&s);
     if (s.failed)
         out->len = out->at + before; /* half an exposition would look like series that ended */
     scrape_fini(&s);
-    __atomic_store_n(m->scrape_ns, clock_mono_ns() - began_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&last->ns, clock_mono_ns() - began_ns, __ATOMIC_RELAXED);
+    __atomic_store_n(&last->bytes, s.written + buf_used(out) - before, __ATOMIC_RELAXED);
 }

@@ -68,6 +68,11 @@ def settled(w, provider=None, requests=1):
     at_deployments = len(extra) + len(with_deployment)
     assert metrics.total("litellm_deployment_total_requests_total") == at_deployments
     assert metrics.total("weir_attempts_total") == at_deployments
+    assert metrics.total("weir_retries_total") == len(extra)
+    assert metrics.total("weir_request_outcomes_total") == len(records)
+    assert metrics.total("weir_request_outcomes_total", outcome="success") == sum(r["status"] == "success" for r in records)
+    assert metrics.total("weir_fallbacks_total") == sum("fallback_from" in r for r in records)
+    assert metrics.total("litellm_deployment_successful_fallbacks_total") == metrics.total("weir_fallbacks_total", status="success")
     assert sum(r.get("attempts", 0) for r in records) == at_deployments
     for record in records:  # each attempt has its number, and each number one attempt
         mine = sorted(a["attempts"] for a in extra if a["request_id"] == record["request_id"])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from harness import COMPLETION, WEIR, Metrics, chat_body, config, delta, forever, model, request, usage_event, wait_for
+from harness import COMPLETION, ROOT, WEIR, Metrics, chat_body, config, delta, forever, model, request, usage_event, wait_for
 
 OUTCOMES = ("success", "client_error", "provider_error", "gateway_error", "cancelled")
 
@@ -442,7 +442,7 @@ def test_promtool_says_nothing(weir, upstream):
                    "litellm_remaining_requests", "litellm_cache_hits", "litellm_deployment_cooled_down_total",
                    "litellm_api_key_rate_limit_used_metric"):
         assert f"\n{family}{{" in text, family
-    # A name of LiteLLM's own: promtool 2.42 objects, newer ones do not. Without a key that has a budget it is not there.
+    # A name of LiteLLM's own, to which promtool 2.42 objects. Without a key that has a budget it is not there.
     dictated = b'litellm_api_key_budget_remaining_hours_metric use base unit "seconds" instead of "hours"\n'
     without = "".join(x for x in text.splitlines(True) if "litellm_api_key_budget_remaining_hours_metric" not in x)
     done = subprocess.run(["promtool", "check", "metrics"], input=text.encode(), capture_output=True)
@@ -450,3 +450,18 @@ def test_promtool_says_nothing(weir, upstream):
     for exposition in (without, subprocess.run([WEIR, "export", w.log_path, "--once"], capture_output=True, check=True).stdout.decode()):
         done = subprocess.run(["promtool", "check", "metrics"], input=exposition.encode(), capture_output=True)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_the_list_of_litellms_families_is_true():
+    """docs/compatibility.md names what there is and what there is not; docs/metrics.md is made from the table."""
+    there = set(re.findall(r"^\| `(\w+)` \|", (ROOT / "docs/metrics.md").read_text(), re.M))
+    text = (ROOT / "docs/compatibility.md").read_text().split("### LiteLLM's families, one by one")[1].split("\n## ")[0]
+    listed = set()
+    for names, answer in re.findall(r"^\| (`litellm_[^|]*) \| (yes|no) \|", text, re.M):
+        for name in re.findall(r"`(litellm_\w+)`", names):
+            assert (name in there) == (answer == "yes"), name
+            assert name not in listed, f"twice: {name}"
+            listed.add(name)
+    own = {"litellm_requests_total", "litellm_latency_seconds", "litellm_tokens_total", "litellm_cache_hits"}
+    assert {n for n in there if n.startswith("litellm_")} - listed == own
+    assert len(listed) > 90

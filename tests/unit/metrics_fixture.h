@@ -107,6 +107,8 @@ static const struct metrics_deployment *exposed_deployments;
 #define UNKNOWN METRICS_UNKNOWN
 static const struct metrics_deployment some_deployments[COUNT(deployments)] = {
     {.state = 2,
+     .remaining_requests = 480,
+     .remaining_tokens = 149984,
      .in_flight = 3,
      .rest_us = 1500000,
      .ttft_us = 250000,
@@ -115,13 +117,25 @@ static const struct metrics_deployment some_deployments[COUNT(deployments)] = {
      .probe_age_us = 4000000,
      .rests = {{429, 4}, {0, 1}, {-1, 2}, {503, 0}},
      .rest_count = 4},
-    {.ttft_us = UNKNOWN, .token_us = UNKNOWN, .probe_success = 1, .probe_age_us = 0},
+    {.remaining_requests = 0,
+     .remaining_tokens = UNKNOWN,
+     .ttft_us = UNKNOWN,
+     .token_us = UNKNOWN,
+     .probe_success = 1,
+     .probe_age_us = 0},
     {.state = 1,
+     .remaining_requests = UNKNOWN,
+     .remaining_tokens = UNKNOWN,
      .ttft_us = UNKNOWN,
      .token_us = UNKNOWN,
      .probe_success = UNKNOWN,
      .probe_age_us = UNKNOWN},
-    {.ttft_us = UNKNOWN, .token_us = UNKNOWN, .probe_success = UNKNOWN, .probe_age_us = UNKNOWN},
+    {.remaining_requests = UNKNOWN,
+     .remaining_tokens = UNKNOWN,
+     .ttft_us = UNKNOWN,
+     .token_us = UNKNOWN,
+     .probe_success = UNKNOWN,
+     .probe_age_us = UNKNOWN},
 };
 static struct metrics_engine_model some_models[] = {
     {{"llama", 5}, 1000}, {{"other", 5}, 20}, {{"other", 5}, 3}};
@@ -153,8 +167,24 @@ static inline const char *expose_with(const struct metrics *m, enum metrics_form
     static struct buf out;
     static const struct export_stats exporter = {.lines = 9};
     static const struct metrics_key keys[] = {
-        {{"ffff", 4}, {"team-b", 6}, 2500000000000, 0, METRICS_UNKNOWN},
-        {{"0123", 4}, {"team-a", 6}, 10000000000000, 9999999999999, 1500000},
+        {.hash = {"ffff", 4},
+         .alias = {"team-b", 6},
+         .max_pico_usd = 2500000000000,
+         .reset_microhours = UNKNOWN,
+         .requests_allowed = 60,
+         .requests_used = 7,
+         .tokens_allowed = UNKNOWN,
+         .parallel_allowed = 4,
+         .parallel_used = 1},
+        {.hash = {"0123", 4},
+         .alias = {"team-a", 6},
+         .max_pico_usd = 10000000000000,
+         .left_pico_usd = 9999999999999,
+         .reset_microhours = 1500000,
+         .requests_allowed = UNKNOWN,
+         .tokens_allowed = 1000,
+         .tokens_used = 870,
+         .parallel_allowed = UNKNOWN},
     };
     struct metrics_process p = {.about = METRICS_REQUESTS | METRICS_GATEWAY | METRICS_EXPORT |
                                          METRICS_PROCESS,

@@ -97,7 +97,7 @@ static void has_defaults(void **state)
     assert_int_equal(c->max_header_bytes, 65536);
     assert_int_equal(c->log_ring_bytes, 4194304);
     assert_int_equal(c->connect_timeout_ms, 5000);
-    assert_int_equal(c->series_budget, 2000);
+    assert_int_equal(c->series_budget, 6000);
     assert_str(c->cors_origin, "*");
     assert_str(c->log_file, "/var/log/litellm/requests.log");
     assert_str(c->log_level, "INFO");

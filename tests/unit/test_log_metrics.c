@@ -149,6 +149,39 @@ static void weirs_errors_are_counted_by_name(void **state)
     log_metrics_fini(&lm);
 }
 
+static void what_else_a_line_knows(void **state)
+{
+    (void)state;
+    begin(true);
+    take("{\"event\":\"request\",\"model\":\"gpt\",\"provider\":\"ollama\",\"deployment\":\"id-2\","
+         "\"status\":\"success\",\"slow\":true,\"fallback_from\":\"gpt\",\"engine\":{\"load_ms\":"
+         "1500,"
+         "\"decode_ms\":20.5},\"api_base\":\"http://a\"}");
+    take("{\"event\":\"attempt\",\"model\":\"gpt\",\"provider\":\"openai\",\"deployment\":\"id-1\","
+         "\"status\":\"failure\",\"error\":{\"type\":\"upstream_error\",\"provider_status\":503}}");
+    const char *text = shown();
+    check_line(text, "weir_slow_requests_total{model=\"gpt\",provider=\"ollama\"} 1");
+    check_line(text, "weir_engine_phase_seconds_total{model=\"gpt\",provider=\"ollama\",phase="
+                     "\"load\"} 1.5");
+    check_line(text, "weir_engine_phase_seconds_total{model=\"gpt\",provider=\"ollama\",phase="
+                     "\"decode\"} 0.0205");
+    check_line(text, "weir_fallbacks_total{model=\"gpt\",fallback_model=\"local\",status="
+                     "\"success\"} 1");
+    check_line(text, "weir_retries_total{model=\"gpt\",provider=\"openai\"} 1");
+    check_line(text, "weir_request_outcomes_total{model=\"gpt\",provider=\"ollama\",outcome="
+                     "\"success\"} 1");
+    check_near(sum_of(text, "weir_request_outcomes_total"), 1, 0);
+    log_metrics_fini(&lm);
+    begin(false); /* no configuration says which model the deployment is of */
+    take(REQUEST "\"status\":\"failure\",\"fallback_from\":\"gpt\"," END);
+    take(REQUEST "\"latency_ms\":3," END);
+    check_line(shown(), "weir_fallbacks_total{model=\"gpt\",fallback_model=\"gpt-4o\",status="
+                        "\"failure\"} 1");
+    check_line(shown(), "weir_request_outcomes_total{model=\"gpt\",provider=\"openai\",outcome="
+                        "\"unknown\"} 1");
+    log_metrics_fini(&lm);
+}
+
 static void litellms_payload(void **state)
 {
     (void)state;
@@ -336,6 +369,7 @@ int main(void)
         cmocka_unit_test(outcomes),
         cmocka_unit_test(failures_have_their_class),
         cmocka_unit_test(weirs_errors_are_counted_by_name),
+        cmocka_unit_test(what_else_a_line_knows),
         cmocka_unit_test(litellms_payload),
         cmocka_unit_test(only_requests_count),
         cmocka_unit_test(older_requests_are_left_out),

@@ -284,7 +284,7 @@ static void deployment_state_follows_the_newest(void **state)
 
 /* ---- the budget ---- */
 
-/* A metrics whose budget is `budget`: a fifth of it for models, three fifths for named keys. */
+/* A metrics whose budget is `budget`: a fifth of it for models, half for named keys. */
 static struct metrics *metrics_of(int64_t budget)
 {
     struct config small = config;
@@ -330,8 +330,8 @@ static void keys_fold_first(void **state)
                      "api_key_alias=\"key-1\",model=\"llama\",team=\"None\",team_alias=\"None\","
                      "user=\"None\",user_email=\"None\",client_ip=\"None\",user_agent=\"None\","
                      "model_id=\"id-2\"} 0.000125");
-    check_absent(text, "key-30\""); /* thirty keys have accounts of their own */
-    check_line(text, "weir_metrics_series_overflow_total 470");
+    check_absent(text, "key-30\""); /* twenty-five keys have accounts of their own */
+    check_line(text, "weir_metrics_series_overflow_total 475");
     check_line(text, "weir_metrics_series_budget 50");
     metrics_free(m);
 }
