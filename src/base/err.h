@@ -37,6 +37,7 @@ struct err {
     enum error_code code;
     char file[256]; /* "" when the error has no place in a file */
     int line, column;
+    int os_error; /* the errno behind it, where that is known; 0: it is not */
     char text[512];
 };
 

@@ -7,15 +7,19 @@
 #include "cli/command.h"
 #include "cli/notify.h"
 #include "cli/serve.h"
+#include "cli/service.h"
 #include "cli/version.h"
 #include "gateway/handover.h"
 #include "gateway/reload.h"
 #include "mock/mock.h"
+#include "net/activation.h"
 
 static const char *config_path, *host_option, *log_file_option, *level_option;
 static int64_t port_option = -1, workers_option;
 static bool check_only, dry_run, as_json, take_over, no_builtin;
-static struct mock *mock; /* the simulated models; NULL: none */
+static struct mock *mock;        /* the simulated models; NULL: none */
+static struct activation passed; /* systemd's sockets */
+static bool successor;           /* of a weir that runs */
 
 static const struct option_row *options(size_t *count)
 {
@@ -127,19 +131,14 @@ static void say_ready(const struct gateway *g)
 {
     const struct config *c = g->snapshot->config;
     struct log_stats log = {0};
-    char where[320];
-    bool any =
-        str_eq(c->host, STR("0.0.0.0")) || str_eq(c->host, STR("::")) || str_eq(c->host, STR("*"));
-    bool ipv6 = !any && str_find(c->host, ':') >= 0 && c->host.p[0] != '[';
+    char where[GATEWAY_ADDRESS_BYTES];
     if (g->log)
         log_stats(g->log, &log);
-    if (str_starts(c->host, STR("unix:")))
-        snprintf(where, sizeof where, "%.*s", STR_ARG(c->host));
-    else
-        snprintf(where, sizeof where, "%s://%s%.*s%s:%u",
-                 g->snapshot->tls_listen ? "https" : "http", ipv6 ? "[" : "",
-                 STR_ARG(any ? STR("localhost") : c->host), ipv6 ? "]" : "", g->listening.port);
-    diag_info("weir %s listens on %s, %d worker%s, %u models; log: %s", g->version, where,
+    gateway_address(g, where);
+    diag_info("weir %s listens on %s%s, %d worker%s, %u models; log: %s", g->version, where,
+              g->listening.activated ? " (systemd's socket; host and port of the configuration are "
+                                       "not used)"
+                                     : "",
               g->worker_count, g->worker_count == 1 ? "" : "s", c->model_name_count,
               g->log ? log.path : "none");
     if (getenv("LITELLM_LICENSE"))
@@ -170,14 +169,34 @@ static int check(const struct config *c)
     return EXIT_GOOD;
 }
 
+/* Sockets that come from outside: systemd's, or those of the weir that runs. NULL: there are none, or an error in `e`. */
+static const struct listeners *find_sockets(struct takeover *t, const struct config *c,
+                                            struct err *e)
+{
+    if (passed.count && take_over) {
+        (void)err_set(e, "--takeover: systemd has passed the sockets already; leave it out");
+        return NULL;
+    }
+    if (!takeover_begin(t, c, take_over, e))
+        return NULL;
+    if (t->socket < 0 && passed.count) {
+        t->listeners.activated = true;
+        t->listeners.count = passed.count;
+        memcpy(t->listeners.fds, passed.fds, (size_t)passed.count * sizeof passed.fds[0]);
+    }
+    return t->listeners.count ? &t->listeners : NULL;
+}
+
 /* Takes over the reference to `c`. */
 static int serve(struct config *c, int signal_fd, struct err *e)
 {
-    struct takeover takeover;
+    struct takeover takeover = {.socket = -1};
     struct log_writer *log = NULL;
     struct gateway *g = NULL;
+    struct service *service = NULL;
     int status = EXIT_PROBLEM;
-    if (takeover_begin(&takeover, c, take_over, e))
+    const struct listeners *sockets = find_sockets(&takeover, c, e);
+    if (!e->text[0])
         log = open_log(c, e);
     if (e->text[0]) {
         config_put(c);
@@ -190,17 +209,27 @@ static int serve(struct config *c, int signal_fd, struct err *e)
         .version = weir_version,
         .commit = weir_commit,
         .load = load_config,
-        .on_reload = notify_reload,
-        .inherited = takeover.socket >= 0 ? &takeover.listeners : NULL,
+        .on_reload = service_reload,
+        .inherited = sockets,
+        .took_over = takeover.socket >= 0,
     };
     g = gateway_new(&o, e);
     if (g && gateway_start(g, e))
-        status = serve_until_end(g, signal_fd, &takeover, say_ready, e);
+        status = serve_until_end(g, signal_fd, &takeover, say_ready, &service, e);
     takeover_end(&takeover);
     gateway_free(g);
+    service_free(service);
     if (log)
         log_close(log);
     return status;
+}
+
+/* A start that failed. One that was to take over is not what systemd watches: the weir that runs goes on. */
+static int fail(const struct err *e, int status)
+{
+    if (!check_only && !successor)
+        service_failed(e);
+    return say(e, status);
 }
 
 static int run(int argc, char **argv)
@@ -213,12 +242,16 @@ static int run(int argc, char **argv)
                    argv[0]);
         return EXIT_USAGE;
     }
+    successor = takeover_is_asked(take_over);
     if (!set_level(&e))
-        return say(&e, EXIT_USAGE);
+        return fail(&e, EXIT_USAGE);
     int signal_fd = serve_block_signals();
     sock_raise_file_limit();
+    notify_begin();
+    if (!check_only && !activation_take(&passed, "http", &e))
+        return fail(&e, EXIT_PROBLEM);
     if (!no_builtin && !check_only && !(mock = mock_start_builtin(1, &e)))
-        return say(&e, EXIT_PROBLEM);
+        return fail(&e, EXIT_PROBLEM);
     struct config_options o = {0};
     struct config *c = load_config(&o, &e);
     if (c) {
@@ -232,7 +265,7 @@ static int run(int argc, char **argv)
         status = serve(c, signal_fd, &e);
     }
     mock_stop(mock);
-    return status == EXIT_GOOD || !e.text[0] ? status : say(&e, status);
+    return status == EXIT_GOOD || !e.text[0] ? status : fail(&e, status);
 }
 
 const struct command cmd_serve = {

@@ -58,7 +58,7 @@ struct tool {
 
 extern const struct command cmd_serve, cmd_mock, cmd_tail, cmd_analyze, cmd_export, cmd_test,
     cmd_profile_latency, cmd_profile_throughput, cmd_compare, cmd_load_merge, cmd_load,
-    cmd_check_config, cmd_docs, cmd_version, cmd_help;
+    cmd_healthcheck, cmd_check_config, cmd_docs, cmd_version, cmd_help;
 extern const struct command *const commands[];
 extern const size_t command_count;
 extern const struct tool tools[];

@@ -1,4 +1,4 @@
-/* notify.c -- one datagram to systemd. */
+/* notify.c -- the service manager's socket and its variables. */
 #include "cli/notify.h"
 
 #include <errno.h>
@@ -6,31 +6,80 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/diag.h"
+#include "base/str.h"
 
-void notify_reload(bool begins)
+#define PATIENCE_S 2
+
+static uint64_t watchdog_us;
+
+/* Path or, with '@', a name in the abstract namespace. 0: no address. */
+static socklen_t address_of(const char *path, struct sockaddr_un *to)
 {
-    char state[80] = "READY=1";
-    if (begins) /* Type=notify-reload: the stamp tells this reload from an older one */
-        snprintf(state, sizeof state, "RELOADING=1\nMONOTONIC_USEC=%llu",
-                 (unsigned long long)(clock_mono_ns() / NS_PER_US));
-    notify_service(state);
+    size_t n = path ? strlen(path) : 0;
+    *to = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (n < 2 || n >= sizeof to->sun_path || (path[0] != '/' && path[0] != '@'))
+        return 0;
+    memcpy(to->sun_path, path, n);
+    if (path[0] == '@')
+        to->sun_path[0] = '\0';
+    return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + n);
+}
+
+bool notify_wanted(void)
+{
+    struct sockaddr_un to;
+    return address_of(getenv("NOTIFY_SOCKET"), &to) > 0;
 }
 
 void notify_service(const char *state)
 {
-    const char *path = getenv("NOTIFY_SOCKET");
-    struct sockaddr_un to = {.sun_family = AF_UNIX};
-    if (!path || (path[0] != '/' && path[0] != '@') || strlen(path) >= sizeof to.sun_path)
+    const struct timeval patience = {.tv_sec = PATIENCE_S};
+    struct sockaddr_un to;
+    socklen_t len = address_of(getenv("NOTIFY_SOCKET"), &to);
+    if (!len)
         return;
-    memcpy(to.sun_path, path, strlen(path));
-    if (to.sun_path[0] == '@')
-        to.sun_path[0] = '\0'; /* abstract */
     int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    socklen_t len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + strlen(path));
+    if (fd >= 0)
+        (void)!setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
     if (fd < 0 || sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&to, len) < 0)
-        diag_warn("cannot tell systemd %s: %s", state, strerror(errno));
+        diag_warn("cannot tell systemd %.*s: %s", (int)strcspn(state, "\n"), state,
+                  strerror(errno));
     if (fd >= 0)
         close(fd);
+}
+
+void notify_value(const char *text, char *out, size_t room)
+{
+    size_t n = MIN(strlen(text), room - 1);
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text[i] < ' ' ? ' ' : text[i];
+    out[n] = '\0';
+}
+
+static int64_t number_in(const char *variable)
+{
+    int64_t value;
+    const char *text = getenv(variable);
+    return text && str_to_i64(str_from(text), &value) ? value : -1;
+}
+
+void notify_begin(void)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    int64_t us = number_in("WATCHDOG_USEC");
+    bool ours = !getenv("WATCHDOG_PID") || number_in("WATCHDOG_PID") == (int64_t)getpid();
+    watchdog_us = us > 0 && ours ? (uint64_t)us : 0;
+    if (!ours)
+        unsetenv("WATCHDOG_USEC");
+    unsetenv("WATCHDOG_PID");
+    if (path && path[0] && !notify_wanted())
+        diag_warn("NOTIFY_SOCKET: expected a path or @name, got \"%.120s\"; systemd is told "
+                  "nothing",
+                  path);
+}
+
+uint64_t notify_watchdog_us(void)
+{
+    return notify_wanted() ? watchdog_us : 0;
 }

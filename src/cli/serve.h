@@ -4,11 +4,14 @@
 #include "cli/command.h"
 #include "gateway/handover.h"
 
+struct service;
+
 /* Blocks the signals that serve_until_end takes, before any thread starts, so that all of them arrive there; a signalfd. */
 int serve_block_signals(void);
 /* Runs the control thread's loop: signals, and the two sides of a handover. `say_ready` is called once all is there, the door for the next one
- * included. Returns an exit status. */
+ * included. Returns an exit status. `*service` is to be freed when the workers have ended. */
 int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
-                    void (*say_ready)(const struct gateway *g), struct err *e);
+                    void (*say_ready)(const struct gateway *g), struct service **service,
+                    struct err *e);
 /* Shows what `c` changes: in the weir that listens where it says, or else against the defaults. Returns an exit status. */
 int serve_dry_run(const struct config *c, const char *name, bool as_json);

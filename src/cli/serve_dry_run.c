@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "cli/question.h"
 #include "cli/serve.h"
 #include "cli/term.h"
 #include "config/config_diff.h"
@@ -16,118 +17,24 @@
 
 /* ---- asking the weir that runs ---- */
 
-struct question {
-    struct http_exchange exchange;
-    struct http_target target;
-    struct buf request, body;
-    int status; /* 0: no answer, see `failure` */
-    bool over;
-    char failure[256];
-};
-
-static void on_head(struct http_exchange *x, const struct h1_head *h)
-{
-    CONTAINER(x, struct question, exchange)->status = h->status;
-}
-
-static void on_body(struct http_exchange *x, struct str piece)
-{
-    struct question *q = CONTAINER(x, struct question, exchange);
-    if (!buf_append_str(&q->body, piece))
-        buf_clear(&q->body); /* too long to be what was asked for */
-}
-
-static void on_done(struct http_exchange *x)
-{
-    CONTAINER(x, struct question, exchange)->over = true;
-}
-
-static void on_fail(struct http_exchange *x, enum error_code code, const char *detail)
-{
-    struct question *q = CONTAINER(x, struct question, exchange);
-    snprintf(q->failure, sizeof q->failure, "%s: %s", error_info(code)->sentence, detail);
-    q->status = 0;
-    q->over = true;
-}
-
-/* A listener on all addresses is asked on this machine's own. */
-static struct str host_to_ask(struct str host)
-{
-    static const struct {
-        const char *any, *own;
-    } hosts[] = {
-        {"0.0.0.0", "127.0.0.1"}, {"*", "127.0.0.1"}, {"localhost", "127.0.0.1"}, {"::", "::1"}};
-    for (size_t i = 0; i < COUNT(hosts); i++)
-        if (str_eq(host, str_from(hosts[i].any)))
-            return str_from(hosts[i].own);
-    return host;
-}
-
-static void exchange(struct question *q)
-{
-    struct loop *loop = loop_new();
-    struct resolver *resolver = resolver_new(loop);
-    struct pool blocks;
-    struct http_client_limits limits = {.connect_timeout_ms = ASK_TIMEOUT_MS,
-                                        .idle_timeout_ms = 1,
-                                        .max_head_bytes = H1_HEAD_BYTES_MAX};
-    struct str text = buf_str(&q->request);
-    struct iovec piece = {(char *)text.p, text.n};
-    pool_init(&blocks, BUF_BLOCK_BYTES, 4, "dry run");
-    struct http_client *client = http_client_new(loop, resolver, &blocks, &limits, 1);
-    q->exchange = (struct http_exchange){.target = &q->target,
-                                         .pieces = &piece,
-                                         .piece_count = 1,
-                                         .total_timeout_ms = ASK_TIMEOUT_MS,
-                                         .on_head = on_head,
-                                         .on_body = on_body,
-                                         .on_done = on_done,
-                                         .on_fail = on_fail};
-    http_send(client, &q->exchange);
-    while (!q->over)
-        loop_pass(loop, -1);
-    http_client_free(client);
-    resolver_free(resolver);
-    loop_free(loop);
-    pool_trim(&blocks);
-}
-
 /* False: there is nobody to ask, and q->failure says why. */
 static bool ask(struct question *q, const struct config *c)
 {
-    struct tls_client_options own_certificate = {
-        .insecure = true}; /* it may be for another name than ours here */
-    struct err e = {0};
-    *q = (struct question){.target = {.host = host_to_ask(c->host),
-                                      .port = (uint16_t)c->port,
-                                      .tls = c->tls_cert_file.n > 0,
-                                      .authority = STR("localhost")}};
-    buf_init(&q->request, 0, NULL);
-    buf_init(&q->body, ANSWER_BYTES_MAX, NULL);
-    bool is_unix = str_starts(c->host, STR("unix:"));
-    if (!is_unix && c->port == 0)
-        snprintf(q->failure, sizeof q->failure, "port 0 does not tell where it would be");
-    else if (q->target.tls && !(q->target.tls_client = tls_client_new(&own_certificate, &e)))
-        snprintf(q->failure, sizeof q->failure, "%.200s", e.text);
-    if (q->failure[0])
-        return false;
-    bool ok = buf_printf(
-        &q->request,
+    struct config_listener at = {
+        .host = c->host, .port = (uint16_t)c->port, .tls = c->tls_cert_file.n > 0};
+    struct arena a;
+    arena_init(&a, NULL, 0);
+    struct str key =
+        c->master_key.n ? arena_printf(&a, "authorization: Bearer %.*s\r\n", STR_ARG(c->master_key))
+                        : STR_NONE;
+    struct str request = arena_printf(
+        &a,
         "POST /config/reload?dry_run=true HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n"
-        "connection: close\r\nuser-agent: weir\r\n");
-    if (c->master_key.n)
-        ok =
-            ok && buf_printf(&q->request, "authorization: Bearer %.*s\r\n", STR_ARG(c->master_key));
-    ENSURE(ok && buf_append_str(&q->request, STR("\r\n")));
-    exchange(q);
-    tls_client_free(q->target.tls_client);
-    return q->status > 0;
-}
-
-static void question_fini(struct question *q)
-{
-    buf_fini(&q->request);
-    buf_fini(&q->body);
+        "connection: close\r\nuser-agent: weir\r\n%.*s\r\n",
+        STR_ARG(key));
+    bool answered = question_ask(q, &at, request, ANSWER_BYTES_MAX, ASK_TIMEOUT_MS);
+    arena_fini(&a);
+    return answered;
 }
 
 /* ---- reading its answer ---- */

@@ -5,15 +5,15 @@
  *   SIGUSR2           start this program again and hand the listening sockets over to it
  *   SIGTERM, SIGINT   drain: no new connections, open ones may finish; a second one ends at once
  *
- * Signals come through a signalfd, so everything here runs between two events of the control thread's loop. systemd is told READY, RELOADING, STOPPING and,
- * after a handover, the new MAINPID (notify.c). A process that has handed over says nothing any more: the service is the new one. */
+ * Signals come through a signalfd, so everything here runs between two events of the control thread's loop. What systemd is told of it is service.c's. A
+ * process that has handed over says nothing any more: the service is the new one. */
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/diag.h"
-#include "cli/notify.h"
 #include "cli/serve.h"
+#include "cli/service.h"
 #include "gateway/reload.h"
 
 #define LOOK_NS (10 * NS_PER_MS)
@@ -23,8 +23,9 @@ struct serving {
     struct gateway *gateway;
     struct loop *loop;
     struct handover *handover;
-    struct timer look; /* while draining: are all workers done? */
-    bool draining;     /* SIGTERM came */
+    struct service *service; /* NULL: not ready yet, or never ours */
+    struct timer look;       /* while draining: are all workers done? */
+    bool draining;           /* SIGTERM came */
 };
 
 static sigset_t mask_before; /* what a successor is started with */
@@ -43,10 +44,13 @@ static void look(struct timer *t)
     struct serving *s = CONTAINER(t, struct serving, look);
     uint64_t limit_ns = (uint64_t)s->gateway->snapshot->config->drain_timeout_ms * NS_PER_MS;
     uint64_t since_ns = loop_now_ns(s->loop) - s->gateway->drain_started_ns;
-    if (connections_left(s->gateway) == 0 || (s->draining && since_ns > limit_ns))
+    uint64_t left = connections_left(s->gateway);
+    if (left == 0 || (s->draining && since_ns > limit_ns)) {
         loop_stop(s->loop);
-    else
-        timer_set(s->loop, t, loop_now_ns(s->loop) + LOOK_NS);
+        return;
+    }
+    service_draining(s->service, s->gateway, left);
+    timer_set(s->loop, t, loop_now_ns(s->loop) + LOOK_NS);
 }
 
 static void begin_drain(struct serving *s, const char *why)
@@ -58,12 +62,11 @@ static void begin_drain(struct serving *s, const char *why)
         return;
     }
     s->draining = true;
-    if (!s->gateway->handed_over)
-        notify_service("STOPPING=1");
     diag_info("%s: no new connections; %llu open ones may finish within %lld s", why,
               (unsigned long long)connections_left(s->gateway),
               (long long)s->gateway->snapshot->config->drain_timeout_ms / 1000);
     gateway_drain(s->gateway);
+    service_stopping(s->service, s->gateway, connections_left(s->gateway));
     timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
 }
 
@@ -124,9 +127,7 @@ int serve_block_signals(void)
 static void handed_over(void *arg, pid_t successor)
 {
     struct serving *s = arg;
-    char state[40];
-    snprintf(state, sizeof state, "MAINPID=%d", (int)successor);
-    notify_service(state);
+    service_hand_over(s->service, successor);
     diag_info("handed over to process %d; %llu open connections end here in their own time",
               (int)successor, (unsigned long long)connections_left(s->gateway));
     timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
@@ -146,7 +147,8 @@ static bool finish_takeover(struct takeover *t, struct err *e)
 }
 
 int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
-                    void (*say_ready)(const struct gateway *g), struct err *e)
+                    void (*say_ready)(const struct gateway *g), struct service **service,
+                    struct err *e)
 {
     struct serving s = {.watch = {.fd = signal_fd, .on_event = on_signal},
                         .gateway = g,
@@ -157,7 +159,7 @@ int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
     if (ours) {
         s.handover = handover_new(g, handed_over, &s);
         say_ready(g);
-        notify_service("READY=1");
+        s.service = service_ready(g);
     } else { /* what was accepted meanwhile is answered; the sockets, and what systemd hears, stay the old one's */
         gateway_retire(g);
         timer_set(g->control, &s.look, loop_now_ns(g->control) + 1);
@@ -167,5 +169,6 @@ int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,
     timer_clear(g->control, &s.look);
     loop_remove(g->control, &s.watch);
     close(signal_fd);
+    *service = s.service;
     return ours ? EXIT_GOOD : EXIT_PROBLEM;
 }

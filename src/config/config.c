@@ -1,6 +1,6 @@
 /* config.c -- makes the snapshot: defaults, the file's sections through the tables, what rows cannot say, the model list; and checks.
  *
- *   config_load / config_check
+ *   config_load / config_check / config_listener
  *     config_tree (config_file.c)      file, includes, environment -> tree with places
  *     loader_apply (here)              a section's keys through its table of directives
  *     model_list_build (model_list.c)  deployments, groups, targets; names (model_names.c)
@@ -67,6 +67,8 @@ void loader_take(struct loader *l, const struct err *e)
     struct yaml_node at = {.file = e->file[0] ? arena_str(l->arena, str_from(e->file)).p : "",
                            .line = e->line,
                            .column = e->column};
+    if (!l->error_count)
+        l->os_error = e->os_error;
     loader_error(l, &at, "%s", e->text);
 }
 
@@ -340,17 +342,38 @@ static struct loader load(const struct config_options *o)
     return l;
 }
 
+/* True without an error. */
+static bool told(const struct loader *l, struct err *e)
+{
+    if (l->error_count == 0)
+        return true;
+    const struct config_note *first = l->notes;
+    for (int i = 0; i < l->note_count && !first->is_error; i++)
+        first++;
+    if (e && !e->text[0] && l->error_count == 1)
+        e->os_error = l->os_error;
+    return err_at(e, first->file, first->line, first->column, "%.*s", STR_ARG(first->text));
+}
+
 struct config *config_load(const struct config_options *o, struct err *e)
 {
     struct loader l = load(o);
-    if (l.error_count == 0)
+    if (told(&l, e))
         return l.config;
-    const struct config_note *first = l.notes;
-    for (int i = 0; i < l.note_count && !first->is_error; i++)
-        first++;
-    err_at(e, first->file, first->line, first->column, "%.*s", STR_ARG(first->text));
     config_put(l.config);
     return NULL;
+}
+
+bool config_listener(const struct config_options *o, struct arena *a, struct config_listener *out,
+                     struct err *e)
+{
+    struct loader l = load(o);
+    bool good = told(&l, e);
+    *out = (struct config_listener){.host = arena_str(a, l.config->host),
+                                    .port = (uint16_t)l.config->port,
+                                    .tls = l.config->tls_cert_file.n > 0};
+    config_put(l.config);
+    return good;
 }
 
 int config_check(const struct config_options *o, struct arena *a, struct config_note **notes,

@@ -209,6 +209,15 @@ struct config *config_load(const struct config_options *o, struct err *e);
 /* Every error and warning of a file, in order, for `weir check config`; returns how many were errors. */
 int config_check(const struct config_options *o, struct arena *a, struct config_note **notes,
                  int *note_count);
+/* Where a gateway with this configuration listens. Mistakes elsewhere in the file do not matter: one that runs already keeps what it had. False with the
+ * first error in `e` when there are any; what could not be read has its default. Texts belong to `a`. */
+struct config_listener {
+    struct str host; /* as weir_settings.host */
+    uint16_t port;
+    bool tls;
+};
+bool config_listener(const struct config_options *o, struct arena *a, struct config_listener *out,
+                     struct err *e);
 void config_get(struct config *c); /* one more reference [any] */
 void config_put(struct config *c); /* frees the snapshot with the last one [any] */
 

@@ -12,6 +12,13 @@ static bool fail(struct err *e, const char *path, const char *why)
     return err_at(e, path, 0, 0, "%s", why);
 }
 
+static bool fail_with(struct err *e, const char *path, int error)
+{
+    if (e && !e->text[0])
+        e->os_error = error;
+    return fail(e, path, strerror(error));
+}
+
 /* Reads to the end, in pieces: what is not a regular file (/dev/stdin, a pipe) has no size to go by. */
 static bool read_all(struct arena *a, int fd, const char *path, size_t max_bytes, struct str *out,
                      struct err *e)
@@ -25,7 +32,7 @@ static bool read_all(struct arena *a, int fd, const char *path, size_t max_bytes
             continue;
         if (n < 0) {
             buf_fini(&b);
-            return fail(e, path, strerror(errno));
+            return fail_with(e, path, errno);
         }
         if (n == 0)
             break;
@@ -43,7 +50,7 @@ bool file_read(struct arena *a, const char *path, size_t max_bytes, struct str *
     struct stat st;
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
-        return fail(e, path, strerror(errno));
+        return fail_with(e, path, errno);
     bool ok = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode) ? fail(e, path, "is a folder")
                                                          : read_all(a, fd, path, max_bytes, out, e);
     close(fd);

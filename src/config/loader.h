@@ -14,6 +14,7 @@ struct loader {
     struct config_note
         *notes; /* errors and warnings, heap, until they are sorted into the snapshot */
     int note_count, error_count;
+    int os_error;   /* the first error's, where it has one: a file that cannot be read */
     struct map ids; /* of the deployments so far, to tell twins apart */
 };
 

@@ -1,11 +1,10 @@
 /* gateway.c -- the process: workers, listeners, what they share, and how they end.
  *
- * One worker a core, each a thread with its own loop, listener (SO_REUSEPORT), upstream connections, pools, log ring and metrics shard. The
+ * One worker a core, each a thread with its own loop, listener (listen.c), upstream connections, pools, log ring and metrics shard. The
  * thread that calls gateway_new is the control thread: signals, health probes, pages and scrapes run on its loop. Shared state is listed in gateway.h. */
 #include "gateway/reload.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,7 +14,6 @@
 #include "base/diag.h"
 #include "gateway/key_service.h"
 
-#define LISTEN_BACKLOG        4096
 #define HOUSEKEEPING_NS       (2 * NS_PER_S)
 #define DRAIN_LOOK_NS         (10 * NS_PER_MS)
 #define GIVE_BACK_CONNECTIONS 256 /* so many gone since the last time: worth giving memory back */
@@ -51,8 +49,10 @@ static void housekeeping(struct timer *t)
 static void look_if_drained(struct timer *t)
 {
     struct worker *w = CONTAINER(t, struct worker, drained);
-    bool due = loop_now_ns(w->loop) >= w->drain_due_ns;
-    if (http_server_open(w->server) == 0 || (due && !w->retiring)) {
+    bool due = loop_now_ns(w->loop) >= w->drain_due_ns, nothing_comes = w->quiet;
+    /* While another worker accepts, it may deal connections to this one; the last of them is here a pass after that has ended. */
+    w->quiet = __atomic_load_n(&w->gateway->accepting, __ATOMIC_ACQUIRE) <= 0;
+    if ((nothing_comes && http_server_open(w->server) == 0) || (due && !w->retiring)) {
         loop_stop(w->loop);
         return;
     }
@@ -63,6 +63,7 @@ static void look_if_drained(struct timer *t)
 
 static void look_after_drain(struct worker *w, bool retiring)
 {
+    __atomic_sub_fetch(&w->gateway->accepting, 1, __ATOMIC_RELEASE);
     w->retiring = retiring;
     w->drain_due_ns =
         loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
@@ -132,81 +133,6 @@ static void worker_fini(struct worker *w)
     mem_free(w->config_problem);
 }
 
-/* ---- listening ---- */
-
-static uint16_t port_of(int fd)
-{
-    struct sock_addr a = {.len = sizeof a.storage};
-    if (getsockname(fd, &a.any, &a.len) != 0)
-        return 0;
-    return a.any.sa_family == AF_INET    ? ntohs(a.in.sin_port)
-           : a.any.sa_family == AF_INET6 ? ntohs(a.in6.sin6_port)
-                                         : 0;
-}
-
-/* SO_REUSEPORT would let a second weir share the port unnoticed: so first ask for it alone. */
-static bool port_is_free(struct gateway *g, struct err *e)
-{
-    const struct config *c = g->snapshot->config;
-    int fd = sock_listen(c->host, (uint16_t)c->port, false, LISTEN_BACKLOG, e);
-    if (fd < 0)
-        return false;
-    g->listening.port = port_of(fd);
-    close(fd);
-    return true;
-}
-
-static bool listen_on(struct gateway *g, int worker, int fd)
-{
-    struct listeners *l = &g->listening;
-    if (!http_server_listen(g->workers[worker].server, fd, g->snapshot->tls_listen))
-        return false;
-    l->fds[l->count++] = fd;
-    return true;
-}
-
-/* Every socket taken over is listened on by one worker at least: whoever waits in its queue is served. Workers beyond them get a
- * socket of their own, or share one. */
-static bool listen_inherited(struct gateway *g, const struct listeners *in, struct err *e)
-{
-    struct str host = g->snapshot->config->host;
-    bool is_unix = str_starts(host, STR("unix:"));
-    int count = MAX(in->count, g->worker_count);
-    g->listening.port = in->port;
-    for (int i = 0; i < count; i++) {
-        int fd = i < in->count ? in->fds[i] : -1;
-        if (fd < 0 && !is_unix)
-            fd = sock_listen(host, g->listening.port, true, LISTEN_BACKLOG, NULL);
-        if (fd < 0)
-            fd = fcntl(in->fds[0], F_DUPFD_CLOEXEC, 0);
-        if (fd < 0 || !listen_on(g, i % g->worker_count, fd))
-            return err_set(e, "cannot listen on a socket taken over: %s", strerror(errno));
-    }
-    return true;
-}
-
-static bool listen_all(struct gateway *g, struct err *e)
-{
-    struct str host = g->snapshot->config->host;
-    bool is_unix = str_starts(host, STR("unix:"));
-    int shared = -1;
-    if (!is_unix && !port_is_free(g, e))
-        return false;
-    for (int i = 0; i < g->worker_count; i++) {
-        int fd;
-        if (is_unix && shared >= 0)
-            fd = fcntl(shared, F_DUPFD_CLOEXEC, 0);
-        else
-            fd = sock_listen(host, g->listening.port, true, LISTEN_BACKLOG, e);
-        if (fd < 0)
-            return err_set(e, "cannot listen: %s", strerror(errno));
-        shared = fd;
-        if (!listen_on(g, i, fd))
-            return err_set(e, "cannot watch the listening socket: %s", strerror(errno));
-    }
-    return true;
-}
-
 /* ---- what is told in the log ---- */
 
 struct event {
@@ -258,7 +184,7 @@ static void log_start(struct gateway *g)
                       "{\"version\":\"%s\",\"commit\":\"%s\",\"pid\":%d,\"workers\":%d,\"took_"
                       "over\":%s,\"config\":",
                       g->version, g->commit, (int)getpid(), g->worker_count,
-                      g->inherited ? "true" : "false") &&
+                      g->took_over ? "true" : "false") &&
            json_write_string(&metadata, g->snapshot->config->path) &&
            buf_append(&metadata, "}", 1));
     gateway_event(g, "start", NULL, buf_str(&metadata), -1);
@@ -309,6 +235,7 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     g->load = o->load;
     g->on_reload = o->on_reload;
     g->inherited = o->inherited;
+    g->took_over = o->took_over;
     g->reloads =
         (struct config_reloads){.last_ok = true, .last_success_real_us = c->loaded_real_us};
     g->reload = reload_new(g);
@@ -325,13 +252,12 @@ fail:
 
 bool gateway_start(struct gateway *g, struct err *e)
 {
-    snprintf(g->listening.host, sizeof g->listening.host, "%.*s",
-             STR_ARG(g->snapshot->config->host));
-    if (g->inherited ? !listen_inherited(g, g->inherited, e) : !listen_all(g, e))
+    if (!gateway_listen(g, e))
         return false;
     if (!key_service_start(g->keys, e))
         return false;
     log_start(g);
+    g->accepting = g->worker_count;
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
         if (error)
@@ -345,7 +271,7 @@ void gateway_drain(struct gateway *g)
 {
     struct str host = str_from(g->listening.host); /* a reload may have named another one */
     struct str unix_path = str_skip(host, str_starts(host, STR("unix:/")) ? 5 : host.n);
-    if (unix_path.n && !g->handed_over)
+    if (unix_path.n && !g->handed_over && !g->listening.activated)
         unlink(unix_path.p); /* at once: later it may be the next weir's */
     __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
     g->drain_started_ns = loop_now_ns(g->control);
@@ -396,6 +322,7 @@ void gateway_free(struct gateway *g)
     cache_store_free(g->cache);
     metrics_free(g->metrics);
     mem_free(g->workers);
+    mem_free(g->sharing);
     if (g->snapshot)
         snapshot_put(g->snapshot);
     fleet_free(g->fleet);

@@ -79,6 +79,8 @@ struct listeners {
     int count;
     char host[257]; /* as configured */
     uint16_t port;  /* the one in use; 0: a Unix socket */
+    bool
+        activated; /* systemd made them and keeps them: they are where its unit says, and all workers share them */
 };
 
 struct gateway {
@@ -95,15 +97,18 @@ struct gateway {
     struct reload *reload;
     struct config_reloads reloads; /* [control] */
     struct config *(*load)(struct config_options *o, struct err *e);
-    void (*on_reload)(bool begins);
+    void (*on_reload)(const struct gateway *g, bool begins, const char *problem);
     int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
     bool ready, draining; /* atomic */
     bool
         handed_over; /* atomic: another process listens now; what is open here may end in its own time */
-    struct listeners listening;        /* [control] */
-    const struct listeners *inherited; /* taken over from another process, or NULL */
+    struct listeners listening;   /* [control] */
+    struct http_server **sharing; /* the workers', where they share sockets; NULL: they do not */
+    int accepting;                /* atomic: workers that do */
+    const struct listeners *inherited; /* from another process, or NULL */
+    bool took_over;                    /* and that was a weir */
     const char *version, *commit;
 };
 
@@ -133,6 +138,7 @@ struct worker {
     uint64_t peak_open;          /* connections, since memory was last given back to the system */
     struct timer housekeeping, drained;
     uint64_t drain_due_ns;
+    bool quiet;           /* draining: at the last look no worker accepted any more */
     char *config_problem; /* why the newest reload failed; NULL: it did not */
     int64_t config_problem_real_us;
     bool retiring; /* another process listens: requests may take their time */
@@ -613,6 +619,12 @@ MUST_USE bool health_write_state(struct buf *out, const struct deployment_state 
 MUST_USE bool health_write_engine(struct buf *out, const struct engines *e, uint32_t deployment,
                                   uint64_t now_ns);
 
+/* listen.c: every worker listens, where the configuration or g->inherited says. [control] */
+MUST_USE bool gateway_listen(struct gateway *g, struct err *e);
+/* Where, as a person or a client would write it: "http://127.0.0.1:4000", "unix:/run/weir.sock". */
+#define GATEWAY_ADDRESS_BYTES 320
+void gateway_address(const struct gateway *g, char out[GATEWAY_ADDRESS_BYTES]);
+
 /* query.c: percent-decoded into `out`, cut at `room`. [any] */
 struct str percent_decode(struct str s, char *out, size_t room);
 /* The first value of `name` in a query, NUL-terminated in `out`, cut at `room` - 1 bytes. False: it is not there, or empty. [any] */
@@ -628,8 +640,11 @@ struct gateway_options {
     const char *version, *commit;
     /* Reads the configuration anew, with what the command line says; completes the options. NULL with a sentence in `e`. [control] */
     struct config *(*load)(struct config_options *o, struct err *e);
-    void (*on_reload)(bool begins);    /* a reload begins, has ended; may be NULL */
-    const struct listeners *inherited; /* borrowed until gateway_start returned; may be NULL */
+    /* A reload begins, has ended: `problem` NULL: well. May be NULL. [control] */
+    void (*on_reload)(const struct gateway *g, bool begins, const char *problem);
+    /* Sockets to listen on, from systemd or (`took_over`) from a weir; borrowed until gateway_start returned; may be NULL. */
+    const struct listeners *inherited;
+    bool took_over;
 };
 int gateway_workers_wanted(const struct config *c); /* one a core where the file does not say */
 struct gateway *gateway_new(const struct gateway_options *o, struct err *e);

@@ -21,7 +21,7 @@
 
 #include "base/diag.h"
 
-#define OFFER_MAGIC      0x31726f7469657768u /* changes with the messages below */
+#define OFFER_MAGIC      0x32726f7469657768u /* changes with the messages below */
 #define FDS_A_MESSAGE    64
 #define READY_TIMEOUT_NS (60 * NS_PER_S) /* the new one may have a large log to recover */
 #define ANSWER_TIMEOUT_S 10
@@ -36,6 +36,7 @@ struct offer { /* with `count` descriptors */
     uint64_t magic;
     uint32_t total, count;
     char host[257];
+    uint8_t activated;
     uint16_t port;
 };
 
@@ -116,7 +117,10 @@ static bool send_fds(int socket, struct offer *o, const int *fds)
 
 static bool send_offer(int socket, const struct listeners *l)
 {
-    struct offer o = {.magic = OFFER_MAGIC, .total = (uint32_t)l->count, .port = l->port};
+    struct offer o = {.magic = OFFER_MAGIC,
+                      .total = (uint32_t)l->count,
+                      .activated = l->activated,
+                      .port = l->port};
     memcpy(o.host, l->host, sizeof o.host);
     for (int i = 0; i < l->count; i += FDS_A_MESSAGE) {
         o.count = (uint32_t)MIN(l->count - i, FDS_A_MESSAGE);
@@ -365,6 +369,7 @@ static bool read_fds(int socket, struct listeners *l, uint32_t *total)
     memcpy(l->host, o.host, sizeof l->host);
     l->host[sizeof l->host - 1] = '\0';
     l->port = o.port;
+    l->activated = o.activated != 0;
     return good;
 }
 
@@ -397,11 +402,17 @@ static bool connect_to_old(struct takeover *t, const struct config *c, struct er
            err_set(e, "--takeover: the process that answers is another user's");
 }
 
-/* Only what this configuration listens on anyway. */
+/* Only what this configuration listens on anyway; where systemd's sockets are is its unit's to say. */
 static bool is_address_of(const struct listeners *l, const struct config *c)
 {
     bool is_unix = str_starts(c->host, STR("unix:"));
-    return str_eq(c->host, str_from(l->host)) && (is_unix || c->port == 0 || c->port == l->port);
+    return l->activated ||
+           (str_eq(c->host, str_from(l->host)) && (is_unix || c->port == 0 || c->port == l->port));
+}
+
+bool takeover_is_asked(bool wanted)
+{
+    return wanted || getenv(CHILD_VARIABLE);
 }
 
 bool takeover_begin(struct takeover *t, const struct config *c, bool wanted, struct err *e)

@@ -31,6 +31,8 @@ struct takeover {
     struct listeners listeners;
 };
 
+/* Is this start to end in a takeover: by --takeover (`wanted`), or by SIGUSR2 to another process? Before takeover_begin. */
+bool takeover_is_asked(bool wanted);
 /* Was this process started to take over (SIGUSR2)? Then, or when `wanted` (--takeover), asks for the sockets of the process that listens where
  * the configuration says. True with socket -1: not wanted. False with a sentence in `e`. */
 MUST_USE bool takeover_begin(struct takeover *t, const struct config *c, bool wanted,

@@ -304,7 +304,7 @@ static void reload(struct gateway *g, enum reload_trigger trigger, bool dry_run,
     char text[PROBLEM_BYTES] = "", *problem = NULL;
     struct settling *settling = NULL;
     if (!dry_run && g->on_reload)
-        g->on_reload(true);
+        g->on_reload(g, true, NULL);
     struct snapshot *s = build(&t);
     t.ok = s != NULL;
     t.took_ms = (double)(clock_mono_ns() - t.began_ns) / 1e6;
@@ -329,7 +329,7 @@ static void reload(struct gateway *g, enum reload_trigger trigger, bool dry_run,
         config_put(t.config);
     }
     if (!dry_run && g->on_reload)
-        g->on_reload(false);
+        g->on_reload(g, false, problem);
 }
 
 static void reload_asked(void *owner, void *p)

@@ -219,7 +219,7 @@ static void arm_read_timeout(struct http_conn *c)
     if (c->in_body) {
         server_set_timeout(c, limits->body_timeout_ms);
     } else if (!buf_used(&c->in)) {
-        server_set_timeout(c, limits->idle_timeout_ms);
+        server_set_timeout(c, c->server->draining ? GRACE_MS : limits->idle_timeout_ms);
     } else if (!c->head_timed) { /* from the head's first byte, not pushed on by the next ones */
         c->head_timed = true;
         server_set_timeout(c, limits->head_timeout_ms);
@@ -304,6 +304,7 @@ void server_next_request(struct http_conn *c)
     server_forget_request(c);
     c->state = CONN_READING;
     c->began = c->ended = c->head_only = c->old_client = false;
+    c->answered = true;
     if (c->server->draining && !buf_used(&c->in)) {
         server_close(c);
         return;
@@ -328,7 +329,7 @@ static void conn_handshake(struct http_conn *c)
     c->state = CONN_READING;
     /* The first request may have been read together with the handshake's last bytes: TLS has it then, and no event will tell. */
     c->readable = true;
-    server_set_timeout(c, c->server->limits.idle_timeout_ms);
+    server_set_timeout(c, c->server->draining ? GRACE_MS : c->server->limits.idle_timeout_ms);
 }
 
 static void conn_event(struct watch *w, uint32_t events)
@@ -397,13 +398,12 @@ static size_t input_max(const struct http_server *s)
     return s->limits.max_head_bytes + s->limits.max_body_bytes + BUF_BLOCK_BYTES;
 }
 
-static void conn_open(struct http_server *s, struct listener *l, int fd,
-                      const struct sock_addr *peer)
+static void conn_open(struct http_server *s, int fd, const struct sock_addr *peer)
 {
     struct http_conn *c = pool_get(&s->conns);
     *c = (struct http_conn){
         .magic = CONN_MAGIC,
-        .state = l->tls ? CONN_HANDSHAKE : CONN_READING,
+        .state = s->tls ? CONN_HANDSHAKE : CONN_READING,
         .server = s,
         .stream = {.fd = fd},
         .watch = {.fd = fd, .on_event = conn_event},
@@ -416,8 +416,8 @@ static void conn_open(struct http_server *s, struct listener *l, int fd,
     buf_init(&c->in, input_max(s), &s->blocks);
     buf_init(&c->out, 0, &s->blocks);
     sock_addr_host(peer, c->client, sizeof c->client);
-    if (l->tls)
-        c->stream.tls = tls_accept(l->tls, fd);
+    if (s->tls)
+        c->stream.tls = tls_accept(s->tls, fd);
     if (s->limits.stamps)
         stream_stamp(&c->stream);
     if (s->open)
@@ -425,8 +425,8 @@ static void conn_open(struct http_server *s, struct listener *l, int fd,
     s->open = c;
     COUNTER_ADD(s->counters.open, 1);
     COUNTER_ADD(s->counters.accepted, 1);
-    server_set_timeout(c, s->limits.head_timeout_ms);
-    if ((l->tls && !c->stream.tls) || !loop_add(s->loop, &c->watch)) {
+    server_set_timeout(c, s->draining ? GRACE_MS : s->limits.head_timeout_ms);
+    if ((s->tls && !c->stream.tls) || !loop_add(s->loop, &c->watch)) {
         server_close(c);
         return;
     }
@@ -434,7 +434,7 @@ static void conn_open(struct http_server *s, struct listener *l, int fd,
 
 /* Over the limit: said in plain HTTP, once, without keeping anything. What the client has sent already is taken first: closing over unread
  * input resets the connection, and the client might never see the answer. */
-static void turn_away(struct http_server *s, const struct listener *l, int fd)
+static void turn_away(struct http_server *s, int fd)
 {
     char ignored_input[4096];
     static const char answer[] =
@@ -443,7 +443,7 @@ static void turn_away(struct http_server *s, const struct listener *l, int fd)
         "{\"error\":{\"message\":\"too many "
         "connections\",\"type\":\"api_error\",\"param\":null,\"code\":\"503\"}}        \n";
     COUNTER_ADD(s->counters.refused, 1);
-    if (!l->tls)
+    if (!s->tls)
         (void)!send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
     shutdown(fd, SHUT_WR);
     (void)!recv(fd, ignored_input, sizeof ignored_input, MSG_DONTWAIT);
@@ -461,6 +461,39 @@ static bool is_welcome(struct http_server *s, int fd)
         setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
     close(fd);
     return false;
+}
+
+static void admit(struct http_server *s, int fd, const struct sock_addr *peer)
+{
+    if (s->counters.open >= s->limits.max_connections)
+        turn_away(s, fd);
+    else if (is_welcome(s, fd))
+        conn_open(s, fd, peer);
+}
+
+struct dealt { /* on its way to another loop */
+    struct http_server *to;
+    int fd;
+    struct sock_addr peer;
+};
+
+static void take_dealt(void *arg)
+{
+    struct dealt *d = arg;
+    admit(d->to, d->fd, &d->peer);
+    mem_free(d);
+}
+
+static void deal(struct http_server *s, int fd, const struct sock_addr *peer)
+{
+    struct http_server *to = s->dealt ? s->dealt[s->next_dealt++ % s->dealt_count] : s;
+    if (to == s) {
+        admit(s, fd, peer);
+        return;
+    }
+    struct dealt *d = mem_alloc(sizeof *d);
+    *d = (struct dealt){to, fd, *peer};
+    loop_call(to->loop, take_dealt, d);
 }
 
 /* Descriptors or memory ran out: those who wait stay in the kernel's queue for a moment. */
@@ -488,10 +521,7 @@ static void listener_event(struct watch *w, uint32_t events)
         struct sock_addr peer;
         int fd = sock_accept(w->fd, &peer);
         if (fd >= 0) {
-            if (s->counters.open >= s->limits.max_connections)
-                turn_away(s, l, fd);
-            else if (is_welcome(s, fd))
-                conn_open(s, l, fd, &peer);
+            deal(s, fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
@@ -511,13 +541,23 @@ static void accept_again(struct timer *t)
 bool http_server_listen(struct http_server *s, int fd, struct tls_server *tls)
 {
     struct listener *l = mem_alloc(sizeof *l);
-    *l = (struct listener){{.fd = fd, .on_event = listener_event}, -1, tls, s, s->listeners};
+    *l = (struct listener){{.fd = fd, .on_event = listener_event}, -1, s, s->listeners};
     if (!loop_add_level(s->loop, &l->watch, EPOLLIN)) {
         mem_free(l);
         return false;
     }
     s->listeners = l;
+    s->tls = tls;
     return true;
+}
+
+void http_server_deal(struct http_server *s, struct http_server *const *to, int count)
+{
+    s->dealt = to;
+    s->dealt_count = count;
+    s->next_dealt = 0;
+    while (s->next_dealt < count && to[s->next_dealt] != s)
+        s->next_dealt++; /* each begins with itself */
 }
 
 /* ---- the server ---- */
@@ -572,17 +612,21 @@ void http_server_set_limits(struct http_server *s, const struct http_limits *lim
 
 void http_server_set_tls(struct http_server *s, struct tls_server *tls)
 {
-    for (struct listener *l = s->listeners; l; l = l->next)
-        l->tls = tls;
+    s->tls = tls;
 }
 
-static void close_idle(struct http_server *s)
+/* A connection that was accepted and had no answer yet: its first request may be on its way, and gets `grace_ms` to come. */
+static void close_idle(struct http_server *s, int64_t grace_ms)
 {
+    uint64_t grace_ends_ns = loop_now_ns(s->loop) + (uint64_t)grace_ms * NS_PER_MS;
     for (struct http_conn *c = s->open, *next; c; c = next) {
+        bool waits = c->state == CONN_HANDSHAKE ||
+                     (c->state == CONN_READING && !buf_used(&c->in) && !c->in_body);
         next = c->next;
-        if (c->state == CONN_LINGER || c->state == CONN_HANDSHAKE ||
-            (c->state == CONN_READING && !buf_used(&c->in) && !c->in_body))
+        if (c->state == CONN_LINGER || (waits && (c->answered || !grace_ms)))
             server_close(c);
+        else if (waits && c->timer.due_ns > grace_ends_ns)
+            timer_set(s->loop, &c->timer, grace_ends_ns);
     }
 }
 
@@ -590,7 +634,7 @@ void http_server_drain(struct http_server *s)
 {
     s->draining = true;
     stop_listening(s);
-    close_idle(s);
+    close_idle(s, GRACE_MS);
 }
 
 /* Linux takes a listening TCP socket back to "bound" on shutdown(2). One whose port the kernel chose loses that, so it is bound anew;
@@ -620,7 +664,7 @@ void http_server_refuse(struct http_server *s, bool refuse)
         if (refuse != (l->paused_fd >= 0))
             (refuse ? stop_accepting : accept_anew)(l);
     if (refuse)
-        close_idle(s);
+        close_idle(s, 0);
 }
 
 void http_server_free(struct http_server *s)

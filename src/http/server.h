@@ -66,7 +66,11 @@ struct loop *http_server_loop(struct http_server *s);
 const struct http_counters *http_server_counters(struct http_server *s);
 /* Takes over the listening descriptor. `tls` may be NULL. */
 MUST_USE bool http_server_listen(struct http_server *s, int listener, struct tls_server *tls);
-/* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". */
+/* From now on what `s` accepts is dealt out in turn to all `count` servers of `to` (borrowed; `s` among them), each on its loop: for listening sockets that
+ * they share, where the kernel would leave nearly all to one. None of them may be freed while another one accepts. */
+void http_server_deal(struct http_server *s, struct http_server *const *to, int count);
+/* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". Those accepted just now have a second for their first
+ * request: nobody told them to go elsewhere. */
 void http_server_drain(struct http_server *s);
 /* For weir mock's faults: the ports stay bound, but nothing listens, so connections are refused; idle ones are closed. False takes it back. TCP only. */
 void http_server_refuse(struct http_server *s, bool refuse);

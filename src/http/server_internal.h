@@ -21,6 +21,7 @@ enum conn_state {
 #define LINGER_MS       2000 /* without a byte from the client */
 #define LINGER_MAX_MS   30000
 #define ACCEPTS_A_PASS  64
+#define GRACE_MS        1000 /* while draining, for the first request of a connection that was accepted */
 #define REFUSED_BACKLOG 4096 /* of a port that listens again */
 
 struct http_conn {
@@ -32,6 +33,7 @@ struct http_conn {
     bool no_body, sized_out; /* of the answer: nothing follows its head; `owed` counts */
     bool head_timed;         /* the time-out for the request's head is running */
     bool in_body;            /* the head is parsed, the body is coming */
+    bool answered;           /* a request was, before the one that is there or awaited */
     bool old_client;         /* HTTP/1.0 */
     bool reset;              /* with `aborted`: end by a RST */
     struct http_server *server;
@@ -57,7 +59,6 @@ struct http_conn {
 struct listener {
     struct watch watch;
     int paused_fd; /* >= 0: bound but not listening; the watch has no descriptor then */
-    struct tls_server *tls;
     struct http_server *server;
     struct listener *next;
 };
@@ -71,6 +72,9 @@ struct http_server {
     struct pool conns, heads, blocks;
     struct http_conn *open;
     struct listener *listeners;
+    struct tls_server *tls;           /* what new connections speak; NULL: no TLS */
+    struct http_server *const *dealt; /* connections are dealt out to these; NULL: they stay here */
+    int dealt_count, next_dealt;
     struct timer accept_again; /* after the process ran out of descriptors */
     bool draining;             /* idle connections are closed */
     bool retiring;             /* each connection closes behind its next answer */

@@ -177,6 +177,8 @@ static int refuse(const struct sock_addr *a, int fd, int error, struct err *e)
         close(fd);
     err_set(e, "cannot listen on %.*s: %s", STR_ARG(text),
             listen_advice(error, a->any.sa_family == AF_UNIX));
+    if (e)
+        e->os_error = error;
     errno = error;
     return -1;
 }
@@ -249,8 +251,8 @@ int sock_listen(struct str host, uint16_t port, bool reuse_port, int backlog, st
         struct err ignored = {0};
         int fd = listen_on(&a, reuse_port, backlog, &ignored);
         if (fd >= 0 || (errno != EAFNOSUPPORT && errno != EADDRNOTAVAIL)) {
-            if (fd < 0)
-                err_set(e, "%s", ignored.text);
+            if (fd < 0 && e && !e->text[0])
+                *e = ignored;
             return fd;
         }
         host = STR("0.0.0.0"); /* no IPv6 here */

@@ -461,7 +461,8 @@ class Upstream:
             self.base = f"{'https' if tls else 'http'}://{host}:{self.port}/v1"
         self.listener.listen(512)
         self.tls, self.closing = tls, False
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
 
     def accept(self):
         while True:
@@ -485,8 +486,11 @@ class Upstream:
                 self.problems.append(problem)
 
     def close(self):
-        self.closing = True
-        self.listener.close()
+        if not self.closing:
+            self.closing = True
+            self.listener.shutdown(socket.SHUT_RDWR)  # wakes the thread: it must be gone before another socket gets the descriptor's number
+            self.accepting.join(PATIENCE_S)
+            self.listener.close()
         if self.problems:
             raise self.problems[0]
 

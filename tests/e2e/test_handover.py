@@ -207,13 +207,13 @@ def test_systemd_learns_the_new_main_process(weir, mock, tmp_path):
         notify.bind(str(tmp_path / "notify"))
         notify.settimeout(PATIENCE_S)
         with Line(weir, config(model("a", mock.base, "openai/sim-fast")), env={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as line:
-            assert notify.recv(1000) == b"READY=1"
+            assert notify.recv(1000).startswith(b"READY=1\n")
             pid = line.hand_over()
             assert notify.recv(1000) == f"MAINPID={pid}".encode()
-            assert notify.recv(1000) == b"READY=1"
+            assert notify.recv(1000).startswith(b"READY=1\n")
             assert line.first.wait() == 0
             os.kill(pid, signal.SIGTERM)
-            assert notify.recv(1000) == b"STOPPING=1"  # not the old one's
+            assert notify.recv(1000).startswith(b"STOPPING=1\n")  # not the old one's
 
 
 def test_a_stranger_at_the_door_gets_nothing(weir, mock):
@@ -233,7 +233,7 @@ def test_a_stranger_at_the_door_gets_nothing(weir, mock):
 class OldOne:
     """Plays the process that listens, up to the moment when the new one is ready."""
 
-    OFFER = "=QII257sxHxxxx"
+    OFFER = "=QII257sBHxxxx"
 
     def __init__(self):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -247,7 +247,7 @@ class OldOne:
     def offer(self):
         peer, _ = self.door.accept()
         peer.settimeout(PATIENCE_S)
-        offer = struct.pack(self.OFFER, 0x31726f7469657768, 1, 1, b"127.0.0.1", self.port)
+        offer = struct.pack(self.OFFER, 0x32726f7469657768, 1, 1, b"127.0.0.1", 0, self.port)
         socket.send_fds(peer, [offer], [self.listener.fileno()])
         return peer
 
@@ -267,7 +267,7 @@ def test_an_old_one_that_has_given_up_is_not_taken_over(mock, tmp_path):
     process = taking_over(tmp_path, mock, old)
     with old.offer() as peer:
         assert len(peer.recv(100)) == 16  # ready
-        peer.send(struct.pack("=QIi", 0x31726f7469657768, 2, os.getpid()))
+        peer.send(struct.pack("=QIi", 0x32726f7469657768, 2, os.getpid()))
         assert process.wait() == 1 and "has given up waiting" in process.said()
     old.close()
 

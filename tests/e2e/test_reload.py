@@ -463,15 +463,15 @@ def test_systemd_is_told(weir, mock, tmp_path):
         notify.bind(str(tmp_path / "notify"))
         notify.settimeout(PATIENCE_S)
         w = weir(unwatched(model("a", mock.base, "openai/sim-fast")), env={"NOTIFY_SOCKET": str(tmp_path / "notify")})
-        assert notify.recv(1000) == b"READY=1"
+        assert notify.recv(1000).startswith(b"READY=1\n")
         before = time.clock_gettime(time.CLOCK_MONOTONIC) * 1e6
         w.signal(signal.SIGHUP)
-        state, stamp = notify.recv(1000).decode().split("\n")
+        state, stamp, _ = notify.recv(1000).decode().split("\n")
         assert state == "RELOADING=1" and before <= int(stamp.removeprefix("MONOTONIC_USEC=")) <= before + PATIENCE_S * 1e6
-        assert notify.recv(1000) == b"READY=1"
+        assert notify.recv(1000).startswith(b"READY=1\n")
         w.config_path.write_text("{")
         w.signal(signal.SIGHUP)
-        assert notify.recv(1000).startswith(b"RELOADING=1") and notify.recv(1000) == b"READY=1"
+        assert notify.recv(1000).startswith(b"RELOADING=1") and notify.recv(1000).startswith(b"READY=1\n")
 
 
 # ---- weir serve --dry-run ----

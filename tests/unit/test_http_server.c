@@ -577,6 +577,54 @@ static void draining(void **state)
     close(busy), close(half), close(idle);
 }
 
+/* Nobody told the client to go elsewhere: what was accepted gets its first answer, and no second one; what stays silent is closed after a second. */
+static void draining_answers_what_was_accepted(void **state)
+{
+    (void)state;
+    int fresh = dial(), silent = dial(), idle = ask("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect(idle, ".");
+    passes(3);
+    assert_int_equal(http_server_open(server), 3);
+    uint64_t began_ns = clock_mono_ns();
+    http_server_drain(server);
+    assert_int_equal(http_server_open(server), 2);
+    buf_clear(&heard);
+    expect_end(idle);
+    passes(3);
+    http_server_drain(server); /* does not push the end on */
+    heard_end = false;
+    say(fresh, "GET /b HTTP/1.1\r\nHost: h\r\n\r\n");
+    expect(fresh, "connection: close\r\n\r\n2:0:.");
+    expect_end(fresh);
+    heard_end = false;
+    expect_end(silent);
+    assert_true(clock_mono_ns() - began_ns >= 900 * NS_PER_MS);
+    assert_int_equal(http_server_open(server), 0);
+    close(fresh), close(silent), close(idle);
+}
+
+static void connections_are_dealt_out(void **state)
+{
+    (void)state;
+    struct http_server *other = http_server_new(loop, &limits, &handler, NULL);
+    struct http_server *const both[] = {server, other};
+    int fds[10];
+    http_server_deal(server, both, 2);
+    for (size_t i = 0; i < COUNT(fds); i++)
+        fds[i] = dial();
+    passes(5);
+    assert_int_equal(http_server_open(server), COUNT(fds) / 2);
+    assert_int_equal(http_server_open(other), COUNT(fds) / 2);
+    assert_int_equal(http_server_counters(other)->accepted, COUNT(fds) / 2);
+    for (size_t i = 0; i < COUNT(fds); i++) {
+        say(fds[i], "GET / HTTP/1.1\r\nHost: h\r\n\r\n");
+        expect(fds[i], ".");
+        buf_clear(&heard);
+        close(fds[i]);
+    }
+    http_server_free(other);
+}
+
 static void idle_connections_hold_nothing(void **state)
 {
     (void)state;
@@ -733,6 +781,8 @@ int main(void)
         T(timeouts_of_every_state),
         T(clients_that_leave),
         T(draining),
+        T(draining_answers_what_was_accepted),
+        T(connections_are_dealt_out),
         T(idle_connections_hold_nothing),
         T(connections_over_the_limit),
         T(over_tls),
