@@ -9,6 +9,7 @@ import pathlib
 import random
 import resource
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -29,7 +30,7 @@ os.environ["PATH"] += f":{ROOT}/build/tools/usr/bin"
 BACKUP, RESTORE = ROOT / "scripts/backup-monitoring", ROOT / "scripts/restore-monitoring"
 NOT_ARCHIVES = {".monitoring-backup.lock"}
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-pytestmark = pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd here")
+FORMATS = [pytest.param("zst", marks=pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd here")), "gz"]
 
 
 def run(script, *words, **options):
@@ -61,10 +62,12 @@ def nothing_left(folder):
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    """A checkout: the shipped files, and some that are hard to save."""
+    """A small checkout: some of the shipped files, and some that are hard to save."""
     folder = tmp_path_factory.mktemp("project")
-    shutil.copytree(ROOT / "config", folder / "config")
-    shutil.copytree(ROOT / "monitoring", folder / "monitoring", symlinks=True)
+    (folder / "config").mkdir()
+    shutil.copy2(ROOT / "config/litellm-unified.yaml", folder / "config")
+    for name in ("loki", "alloy"):
+        shutil.copytree(ROOT / "monitoring" / name, folder / "monitoring" / name)
     odd = folder / "monitoring/odd ones"
     odd.mkdir()
     (odd / "größe 'quoted' \"twice\" $HOME.yml").write_text("a: 1\n")
@@ -84,7 +87,7 @@ def project(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def archive(project, tmp_path_factory):
-    return backup(tmp_path_factory.mktemp("archive") / "out", "--project", project, "--no-system", "--format", "zst")
+    return backup(tmp_path_factory.mktemp("archive") / "out", "--project", project, "--no-system")
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +280,7 @@ def tree_of(folder):
     return found
 
 
-@pytest.mark.parametrize("form", ["zst", "gz"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_files_come_back_byte_for_byte(project, tmp_path, form):
     archive = backup(tmp_path / "out", "--project", project, "--no-system", "--format", form, "--with-secrets")
     assert archive.name.endswith(f".tar.{form}") and archive.stat().st_mode & 0o777 == 0o600
@@ -301,9 +304,16 @@ def test_verify_and_list(archive):
         assert next(iter(tar)).name == "MANIFEST.sha256"
 
 
-def test_the_real_checkout_is_the_default(tmp_path):
-    names = members(backup(tmp_path / "out", "--no-system"))
-    assert {"project/config/litellm-unified.yaml", "project/monitoring/alloy/config.alloy", "project/monitoring/loki/loki.yml"} <= names
+def test_the_real_checkout_is_the_default_and_comes_back(tmp_path):
+    """All that git has below monitoring/ and config/, links and modes too: nothing shipped is taken for a secret."""
+    archive = backup(tmp_path / "out", "--no-system")
+    assert run(RESTORE, archive, tmp_path / "restored").returncode == 0
+    listed = subprocess.run(["git", "ls-files", "-z", "monitoring", "config"], cwd=ROOT, capture_output=True, text=True, check=False)
+    names = [n for n in listed.stdout.split("\0") if n] if listed.returncode == 0 else ["config/litellm-unified.yaml", "monitoring/loki/loki.yml"]
+    for name in names:
+        one, other = ROOT / name, tmp_path / "restored/project" / name
+        assert other.is_symlink() == one.is_symlink() and (os.readlink(one) == os.readlink(other) if one.is_symlink() else
+                                                           one.read_bytes() == other.read_bytes() and one.stat().st_mode == other.stat().st_mode), name
 
 
 def test_a_users_configuration_and_units(project, tmp_path):
@@ -460,7 +470,7 @@ def test_a_device_in_an_archive_is_refused(tmp_path):
     refused(run(RESTORE, path, tmp_path / "restored"), "neither file, folder nor link")
 
 
-@pytest.mark.parametrize("form", ["zst", "gz"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_a_damaged_archive_is_refused(archive, archive_gz, tmp_path, form):
     whole = (archive if form == "zst" else archive_gz).read_bytes()
     rng = random.Random(7)
@@ -527,6 +537,24 @@ def test_a_really_full_disk(project, tmp_path):
         pytest.skip("no tmpfs in a namespace here")
     assert ran.stdout.split("\n") == ["backup 1", ".monitoring-backup.lock", "restore 1", ""], (ran.stdout, ran.stderr)
     assert "No space left" in ran.stderr and "could not unpack" in ran.stderr, ran.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_one_that_is_killed_leaves_nothing_or_a_whole_archive(project, tmp_path, number):
+    out, big = tmp_path / "out", tmp_path / "big"
+    big.write_bytes(random.Random(2).randbytes(20_000_000))
+    words = ["--project", project, "--no-system", "--include", big]
+    process = subprocess.Popen([BACKUP, "-o", out, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    wait_for(lambda: list(out.glob(".monitoring-work.*")) or process.poll() is not None)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+    process.wait(20)
+    for path in archives(out):
+        assert run(BACKUP, "--verify", path).returncode == 0
+    if number == signal.SIGTERM:
+        assert set(os.listdir(out)) - NOT_ARCHIVES <= {p.name for p in archives(out)}
+    backup(out, "--project", project, "--no-system")
+    assert set(os.listdir(out)) - NOT_ARCHIVES == {p.name for p in archives(out)}, "the next run tidies up"
 
 
 def test_a_folder_that_cannot_be_written(project, tmp_path):
