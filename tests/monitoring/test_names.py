@@ -22,6 +22,7 @@ ELSE = {
     "litellm_provider": "a key of LiteLLM's price file",
     "litellm_cache_params": "a section of the configuration",
     "weir_test": "a test's file",
+    "weir_static": "what the image's program is called while it is built",
 }
 
 
@@ -50,6 +51,12 @@ def recorded():
     return {rule["record"] for group in groups for rule in group["rules"] if "record" in rule}
 
 
+def compatibility(answer):
+    """LiteLLM's names in docs/compatibility.md that weir has ("yes") or has not ("no")."""
+    rows_of = re.findall(rf"^\| ([^|]*) \| {answer} \|", (ROOT / "docs/compatibility.md").read_text(), re.M)
+    return {name for row in rows_of for name in re.findall(r"`(litellm_\w+)\*?`", row)}
+
+
 def settings():
     """Keys of the configuration: `litellm_settings` and the like."""
     text = (ROOT / "docs/config.md").read_text()
@@ -73,13 +80,15 @@ def named():
     for path, text in texts():
         for number, line in enumerate(text.splitlines(), 1):
             for found in NAME.finditer(line):
-                if not line[found.end():].startswith((".py", ".json", "(")):
-                    yield path, number, found.group(), path.suffix == ".md" or line.lstrip().startswith("#")
+                # Not a file, a function, or a container's volume. After "^" (of a grep) it is how names begin, as with "_*" behind it.
+                if not re.match(r"\.py|\.json|\(|-[a-z]", line[found.end():]):
+                    begins = line[:found.start()].endswith("^") or found.group().endswith("_")
+                    yield path, number, found.group() + ("*" if begins else ""), path.suffix == ".md" or line.lstrip().startswith("#")
 
 
 def is_known(name, known):
-    if name.endswith("_"):  # `weir_engine_*`: a whole group of them
-        return any(other.startswith(name) for other in known)
+    if name.endswith("*"):
+        return any(other.startswith(name[:-1]) for other in known)
     return name in known
 
 
@@ -87,9 +96,17 @@ def test_every_metric_named_anywhere_exists():
     records = recorded()
     parts = {part for record in records for part in record.split(":")}
     known = sample_names() | records | labels() | settings() | set(ELSE)
-    told = known | parts | without_counterpart()  # prose may speak of the middle of a rule's name, and of what weir has not
+    told = known | parts | without_counterpart() | compatibility("no")  # prose may speak of the middle of a rule's name, and of what weir has not
     unknown = [f"{path}:{line}: {name}" for path, line, name, prose in named() if not is_known(name, told if prose else known)]
     assert not unknown, "no such metric, recording rule or setting:\n" + "\n".join(unknown)
+
+
+def test_the_page_of_compatibility_tells_the_truth():
+    known = exposed()
+    assert len(compatibility("yes")) > 30 and len(compatibility("no")) > 30
+    assert sorted(compatibility("yes") - set(known)) == [] and sorted(compatibility("no") & set(known)) == []
+    missing = {f for f in without_counterpart() if f in known}
+    assert not missing, f"litellm_dashboards.py says that weir has not: {missing}"
 
 
 def test_the_search_finds_names():
@@ -97,7 +114,7 @@ def test_the_search_finds_names():
     found = {name for _, _, name, _ in named()}
     assert {"litellm_requests_total", "weir_settings", "process_open_fds"} <= found
     assert [n for n in NAME.findall('sum(weir_nothing_total{a="b"}) / job:weir_x:rate5m')] == ["weir_nothing_total", "job:weir_x:rate5m"]
-    assert not is_known("weir_nothing_total", sample_names()) and is_known("weir_engine_", sample_names())
+    assert not is_known("weir_nothing_total", sample_names()) and is_known("weir_engine_*", sample_names())
 
 
 @pytest.mark.parametrize("name", sorted(ELSE))
