@@ -9,7 +9,7 @@ import pathlib
 import re
 
 import yaml
-from harness import Gateway, Mock, Process, Upstream, config, model, wait_for
+from harness import Gateway, Mock, Process, Upstream, config, forever, model, wait_for
 from live import JOB, SHIPPED, Alertmanager, Kind, Prometheus, Traffic, copy_of_config, free_port, simulated
 
 MASTER = "sk-live-master"
@@ -101,6 +101,7 @@ class Stack:
     def __init__(self, folder, rules=None, more_models=lambda base: [], **more):
         """`rules` as for copy_of_config(); `more_models(base of the simulated provider)` and `more` for settings() of the gateway."""
         self.folder, self.rules, self.more_models, self.more = pathlib.Path(folder), rules, more_models, more
+        self.notifications, self.sink_status = [], "200 OK"
         self.stack, self.states, self.prometheus, self.export_port = contextlib.ExitStack(), {}, None, None
 
     def __enter__(self):
@@ -119,9 +120,16 @@ class Stack:
         self.bases = {"openai": self.mock.base, "limited": self.servers["openai"].base, "ollama": self.servers["ollama"].base[:-len("/v1")],
                       "vllm": self.servers["vllm"].base, "llama": self.servers["llama.cpp"].base}
         self.gateway = self.add_gateway("gateway", settings(**self.bases, models=self.more_models(self.mock.base), **self.more))
+        self.sink = Upstream(forever(self.take_notification))
+        self.stack.callback(self.sink.close)
         self.alertmanager = Alertmanager(self.folder / "alertmanager", self.alertmanager_config())
         self.stack.callback(self.alertmanager.finish)
         self.alertmanager.start()
+
+    def take_notification(self, connection, asked):
+        """What Alertmanager sends, of whichever receiver."""
+        self.notifications.append(asked.json)
+        connection.reply(status=self.sink_status)
 
     def engine(self, kind, headers=None):
         state = self.states[kind] = {}
@@ -147,12 +155,12 @@ class Stack:
         self.export_port = int(found.group(1))
 
     def alertmanager_config(self):
-        """A copy of the shipped one that waits a second before it sends, not half a minute, and whose receivers send to a port where nobody listens."""
+        """A copy of the shipped one that waits a second before it sends, not half a minute, and whose receivers send to the sink."""
         tree = yaml.safe_load((SHIPPED / "alertmanager/alertmanager.yml").read_text())
         for route in (tree["route"], *tree["route"].get("routes", [])):
             route.update(group_wait="1s", group_interval="1s")
         for receiver in tree["receivers"]:
-            receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{free_port()}/"}]
+            receiver["webhook_configs"] = [{"url": f"http://127.0.0.1:{self.sink.port}/"}]
         path = self.folder / "alertmanager.yml"
         path.write_text(yaml.safe_dump(tree))
         return path
@@ -162,6 +170,13 @@ class Stack:
         export = {"weir-export": [f"127.0.0.1:{self.export_port}"]} if self.export_port else {}
         return {**export, JOB: [*(f"127.0.0.1:{g.port}" for g in gateways), *more], "prometheus": [f"127.0.0.1:{self.prometheus_port}", *more],
                 "alertmanager": [f"127.0.0.1:{self.alertmanager.port}"], "alertmanagers": [f"127.0.0.1:{self.alertmanager.port}", *more]}
+
+    def notified(self):
+        """{receiver: its alerts' labels}, of everything that was sent."""
+        found = {}
+        for notification in self.notifications:
+            found.setdefault(notification["receiver"], []).extend(alert["labels"] for alert in notification["alerts"])
+        return found
 
     def watch(self, *gateways, before=None):
         """Starts Prometheus on the gateways. `before(folder)` may put data into its folder first."""

@@ -16,9 +16,10 @@ from expressions_rules import rules
 from harness import wait_for
 from litellm_dashboards import queries
 from live import JOB, log_totals, needs_tool
-from stack import ALICE, MASTER, Stack
+from stack import ALICE, GOOD, MASTER, Stack
 
 LIVE_S = float(os.environ.get("LIVE_S", 60))
+QUIET_S = min(10, LIVE_S / 3)  # of it: good answers only
 RATE_INTERVAL = "20s"
 AT_THE_DOOR = {"bad_key", "bad_json", "budget_exceeded", "key_requests_limit", "model_unknown"}
 pytestmark = [pytest.mark.heavy, needs_tool("prometheus", "promtool", "prometheus-alertmanager")]
@@ -27,8 +28,9 @@ pytestmark = [pytest.mark.heavy, needs_tool("prometheus", "promtool", "prometheu
 class Watched:
     """The stack after its traffic has ended and was scraped: nothing changes any more."""
 
-    def __init__(self, stack, traffic, begin):
-        self.stack, self.traffic, self.begin = stack, traffic, begin
+    def __init__(self, stack, quiet, traffic, begin, early):
+        self.stack, self.quiet, self.traffic, self.begin, self.early = stack, quiet, traffic, begin, early
+        self.sent = quiet.sent + traffic.sent
         self.gateway, self.prometheus = stack.gateway, stack.prometheus
         self.records = [r for r in self.gateway.lines() if r["event"] == "request"]
         self.at = time.time()
@@ -45,15 +47,17 @@ def watched(tmp_path_factory):
     with Stack(tmp_path_factory.mktemp("live")) as stack:
         stack.watch(stack.gateway).settle()  # what is there at 0 before the traffic is what rate() begins with
         begin = time.time()
-        traffic = stack.traffic().run_for(LIVE_S)
+        quiet = stack.traffic(GOOD, seed=2).run_for(QUIET_S)
+        early = stack.prometheus.alerts()
+        traffic = stack.traffic().run_for(LIVE_S - QUIET_S)
 
         def logged():
             """a log line for each request"""
-            return sum(r["event"] == "request" for r in stack.gateway.lines()) >= traffic.sent
+            return sum(r["event"] == "request" for r in stack.gateway.lines()) >= quiet.sent + traffic.sent
 
         wait_for(logged)
         stack.prometheus.settle()
-        yield Watched(stack, traffic, begin)
+        yield Watched(stack, quiet, traffic, begin, early)
 
 
 def nothing_found(found):
@@ -65,7 +69,8 @@ def nothing_found(found):
 
 def test_the_traffic_was_mixed(watched):
     answers = watched.traffic.answers
-    assert watched.traffic.sent == sum(n for by_status in answers.values() for n in by_status.values()) == len(watched.records)
+    assert watched.traffic.sent == sum(n for by_status in answers.values() for n in by_status.values())
+    assert watched.sent == len(watched.records)
     assert set(answers["another deployment helps"]) == set(answers["another model helps"]) == {200}
     assert set(answers["client leaves"]) == {"left"} and 400 in answers["over budget"] and 429 in answers["over its rate"]
     seen = {key[0] for key in log_totals(watched.records, None, "status")}
@@ -82,6 +87,24 @@ def test_prometheus_scraped_without_a_complaint(watched):
     target = watched.prometheus.json("/api/v1/targets")["data"]["activeTargets"]
     assert [t["lastError"] for t in target if t["labels"]["job"] == JOB] == [""]
     assert not re.search(r"level=(warn|error)(?!.*alertmanager)", watched.prometheus.said()), watched.prometheus.said()
+
+
+# ---- alerts ----
+
+# On purpose: the model at the vLLM has no price.
+EXPECTED = {"Watchdog", "UnpricedRequests"}
+# A busy machine may be as slow as they say: not a fault of what is tested here.
+SLOW_MACHINE = {"GatewayOverheadHigh", "GatewayScrapeSlow", "TtftBudgetBurn"}
+
+
+def test_no_alert_while_all_is_well(watched):
+    """Neither firing nor pending, after good answers of all providers."""
+    assert {status for by_status in watched.quiet.answers.values() for status in by_status} == {200}
+    assert set(watched.early) - SLOW_MACHINE == EXPECTED
+
+
+def test_the_watchdog_arrives_at_its_receiver(watched):
+    assert {labels["alertname"] for labels in watched.stack.notified()["watchdog"]} == {"Watchdog"}
 
 
 # ---- every expression ----
@@ -126,7 +149,7 @@ def test_a_panel_over_time(watched):
 # ---- numbers, not only presence ----
 
 def test_requests_are_those_of_the_log(watched):
-    assert watched.value("sum(litellm_requests_total)") == len(watched.records) == watched.traffic.sent
+    assert watched.value("sum(litellm_requests_total)") == len(watched.records) == watched.sent
     for (status,), count in log_totals(watched.records, None, "status").items():
         assert watched.value(f'sum(litellm_requests_total{{status="{status}"}})') == count
     # By model: those that came so far. A request refused at the door is counted as "other": its model was not looked up.

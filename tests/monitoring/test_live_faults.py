@@ -107,8 +107,13 @@ def restart(gateway, prometheus):
     """Three times, and each time it is seen."""
     for _ in range(3):
         gateway.restart()
-        wait_for(lambda: prometheus.query(f'changes(process_start_time_seconds{{instance="127.0.0.1:{gateway.port}"}}[1s]) or vector(1)'))
-        time.sleep(2.5)
+        began = gateway.metrics().total("process_start_time_seconds")
+
+        def seen():
+            """a scrape of the new process"""
+            return prometheus.query(f'process_start_time_seconds{{instance="127.0.0.1:{gateway.port}"}} == {began!r}')  # pylint: disable=cell-var-from-loop
+
+        wait_for(seen, 20, 0.2)
 
 
 def crowd(gateway, count, held):
@@ -161,6 +166,7 @@ def run(tmp_path_factory):
         far = held.enter_context(contextlib.closing(FarAway()))
         stack = held.enter_context(Stack(folder, rules=at_once, more_models=lambda base: more_models(base, far.base), router_settings={"num_retries": 2, "cooldown_time": 0.3, "allowed_fails": 0},
                                          general_settings={"health_check_interval": 1}))
+        stack.sink_status = "400 Bad Request"  # receivers refuse what they are sent
         base = stack.mock.base
         full = stack.add_gateway("full", config(
             *(model(f"m{i}", base, "openai/sim-fast") for i in range(30)),
@@ -210,6 +216,13 @@ def test_every_alert_fires(run):
 def test_every_alert_reaches_alertmanager(run):
     missing = sorted(map(str, shipped_alerts() - run.delivered))
     assert not missing, "never reached Alertmanager:\n" + "\n".join(missing)
+
+
+def test_pages_page_and_tickets_are_tickets(run):
+    notified = run.stack.notified()
+    for receiver in ("page", "ticket"):
+        assert {labels["severity"] for labels in notified[receiver]} == {receiver}
+        assert len({labels["alertname"] for labels in notified[receiver]}) > 1
 
 
 def test_panels_that_are_empty_in_health_show_the_faults(run):
