@@ -101,12 +101,23 @@ int error_status(const struct request *r)
                                                             : error_info(r->error)->http_status;
 }
 
+/* A request that was refused on its way to `route`: is its model one of the configuration's, so that it may become a label? */
+static void know_model(struct request *r)
+{
+    const struct model_group *group =
+        r->group || !r->record.model.n ? NULL : config_group(r->config, r->record.model, NULL);
+    if (group)
+        r->record.model_known = !group->wildcard;
+}
+
 static void fill_outcome(struct request *r)
 {
     struct record *rec = &r->record;
     bool began = r->relay != RELAY_IDLE && r->upstream_status > 0 &&
                  (r->relay != RELAY_HOLDING || r->error == ERR_NONE);
     fill_error(r);
+    if (rec->error_code != ERR_NONE)
+        know_model(r);
     rec->http_status = r->error == ERR_NONE || began ? r->upstream_status : error_status(r);
     if (r->error == ERR_CLIENT_GONE)
         rec->http_status = error_info(ERR_CLIENT_GONE)->http_status;

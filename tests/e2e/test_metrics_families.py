@@ -99,6 +99,8 @@ def test_what_the_client_does_wrong_is_its_own_fault(weir, mock):
     assert w.chat("sim-fast", {"authorization": "Bearer sk-poor"}).status == 400     # its own budget
     w.requests(6)
     assert outcomes(w) == outcomes_of(exported(w)) == only(success=1, client_error=5)
+    assert outcomes(w, model="sim-fast") == outcomes_of(exported(w), model="sim-fast") == only(success=1, client_error=3)
+    agrees_with_export(w, "weir_request_outcomes_total")
 
 
 def test_what_the_operator_limits_for_all_is_the_gateways_fault(weir, mock):
@@ -116,7 +118,9 @@ def test_what_the_operator_limits_for_all_is_the_gateways_fault(weir, mock):
     for t in threads:
         t.join()
     w.requests(4)
-    assert outcomes(w) == outcomes_of(exported(w)) == only(success=2, gateway_error=2)
+    assert outcomes(w) == only(success=2, gateway_error=2)
+    assert outcomes(w, model="sim-fast") == outcomes(w, model="real") == only(success=1, gateway_error=1)
+    agrees_with_export(w, "weir_request_outcomes_total")
 
 
 def test_deployments_that_rest_are_the_providers_fault(weir, mock):

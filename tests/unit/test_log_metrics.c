@@ -256,6 +256,7 @@ static void fill(void)
          "\"status\":\"failure\",\"http_status\":429,\"error\":{\"type\":\"RateLimitError\","
          "\"provider_status\":429}," END);
     take(REQUEST "\"status\":\"failure\",\"error\":{\"type\":\"upstream_timeout\"}," END);
+    take(REQUEST "\"status\":\"success\",\"slow\":true,\"fallback_from\":\"a\"," END);
     take("{\"model\":\"\\u00e9\",\"provider\":\"other\",\"latency_ms\":1}");
 }
 
@@ -275,7 +276,7 @@ static void loaded_is_what_was_saved(void **state)
     /* Counting goes on in the same cells. */
     take(REQUEST "\"status\":\"success\"," END);
     check_line(shown(),
-               "litellm_requests_total{model=\"gpt\",provider=\"openai\",status=\"success\"} 2");
+               "litellm_requests_total{model=\"gpt\",provider=\"openai\",status=\"success\"} 3");
     log_metrics_fini(&lm);
     mem_free(before);
     buf_fini(&bytes);
@@ -303,7 +304,7 @@ static void a_smaller_budget_makes_other(void **state)
     begin(false);
     assert_true(metrics_load(lm.metrics, buf_str(&bytes), &e));
     metrics_totals(lm.metrics, &t);
-    assert_int_equal(t.requests, 104);
+    assert_int_equal(t.requests, 105);
     assert_non_null(strstr(shown(), "model=\"other\""));
     log_metrics_fini(&lm);
     config.series_budget = budget;
