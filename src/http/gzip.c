@@ -1,10 +1,9 @@
-/* gzip.c -- zlib, and the header that asks for it. */
+/* gzip.c -- one call of zlib, and the header that asks for it. */
 #include "http/gzip.h"
 
 #include <zlib.h>
 
 #define FROM_BYTES 1024
-#define OUT_BYTES  65536
 
 bool gzip_accepted(struct str accept_encoding)
 {
@@ -45,43 +44,4 @@ bool gzip_body(struct buf *body)
     buf_fini(body);
     *body = packed;
     return true;
-}
-
-struct gzip {
-    z_stream z;
-};
-
-struct gzip *gzip_begin(void)
-{
-    struct gzip *g = mem_alloc(sizeof *g);
-    if (deflateInit2(&g->z, Z_BEST_SPEED, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) ==
-        Z_OK)
-        return g;
-    mem_free(g);
-    return NULL;
-}
-
-bool gzip_add(struct gzip *g, struct str piece, bool last, struct buf *packed)
-{
-    g->z.next_in = (Bytef *)piece.p;
-    g->z.avail_in = (uInt)piece.n;
-    do {
-        char *out = buf_room(packed, OUT_BYTES);
-        if (!out)
-            return false;
-        g->z.next_out = (Bytef *)out;
-        g->z.avail_out = OUT_BYTES;
-        if (deflate(&g->z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR)
-            return false;
-        buf_wrote(packed, OUT_BYTES - g->z.avail_out);
-    } while (g->z.avail_out == 0);
-    return true;
-}
-
-void gzip_free(struct gzip *g)
-{
-    if (!g)
-        return;
-    deflateEnd(&g->z);
-    mem_free(g);
 }

@@ -10,8 +10,9 @@ bool gzip_accepted(struct str accept_encoding);
 /* Puts the compressed form in the place of the content, if that is long enough to be worth it. Returns whether it did. */
 bool gzip_body(struct buf *body);
 
-/* The same for what is made piece by piece, and fast: packed while it is written, so that the whole of it is never in memory. NULL: no memory. */
+/* gzip_fast.c: for long text that is made piece by piece and repeats itself: packed while it is written, so that the whole of it is never in memory. Faster
+ * than gzip_body, and less well. */
 struct gzip *gzip_begin(void);
-/* Adds a piece, the last one ends it; what comes of it is appended to `packed`. False: no memory. */
+/* Adds a piece, the last one ends it (and may be empty); what comes of it is appended to `packed`. False: no room there. */
 MUST_USE bool gzip_add(struct gzip *g, struct str piece, bool last, struct buf *packed);
 void gzip_free(struct gzip *g); /* NULL is fine */
