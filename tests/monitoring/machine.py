@@ -85,10 +85,9 @@ class Machine:
     def write(self, path, text, mode="644"):
         self.run("install", "-Dm", mode, "/dev/stdin", path, stdin=text)
 
-    def show(self, unit, *names, user=None):
+    def show(self, unit, *names):
         """{property: value} of a unit, as systemd has it."""
-        words = ["systemctl", *(("--user",) if user else ()), "show", "-p", ",".join(names), unit]
-        return dict(line.split("=", 1) for line in self.run(*words, env=user).stdout.splitlines())
+        return dict(line.split("=", 1) for line in self.run("systemctl", "show", "-p", ",".join(names), unit).stdout.splitlines())
 
     def get(self, url, *options):
         """A body; "" if nobody answers."""

@@ -29,7 +29,8 @@ def found(name):
 
 
 TOOLS = [tool for programs in PROGRAMS.values() for tool in programs.values()]
-pytestmark = [pytest.mark.skipif(not container.possible(), reason="root folders and a network of their own need root, unshare and setpriv"),
+pytestmark = [pytest.mark.heavy,
+              pytest.mark.skipif(not container.possible(), reason="root folders and a network of their own need root, unshare and setpriv"),
               pytest.mark.skipif(not all(map(found, TOOLS)), reason=f"{', '.join(TOOLS)}: scripts/dev/install-deps test")]
 
 

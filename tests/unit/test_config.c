@@ -422,6 +422,38 @@ static void includes_are_merged(void **state)
     config_put(c);
 }
 
+/* For who asks a gateway that runs already: what is wrong elsewhere in its file does not hide where it listens. */
+static void a_listener_is_found_in_a_wrong_file(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *host;
+        uint16_t port;
+        bool tls, good;
+    } rows[] = {
+        {"{}", "0.0.0.0", 4000, false, true},
+        {"weir_settings: {host: '::1', port: 4100}", "::1", 4100, false, true},
+        {"weir_settings: {tls_cert_file: a, tls_key_file: b}", "0.0.0.0", 4000, true, true},
+        {"weir_settings: {port: 4100}\nrouter_settings: {num_retries: x}", "0.0.0.0", 4100, false,
+         false},
+        {"weir_settings: {port: 70000}", "0.0.0.0", 4000, false, false},
+        {"weir_settings: [", "0.0.0.0", 4000, false, false},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct arena a;
+        struct config_listener at;
+        struct err e = {0};
+        struct config_options o = {.text = str_from(rows[i].text), .sealed = true};
+        arena_init(&a, NULL, 0);
+        assert_int_equal(config_listener(&o, &a, &at, &e), rows[i].good);
+        assert_int_equal(e.text[0] == '\0', rows[i].good);
+        assert_str(at.host, rows[i].host);
+        assert_int_equal(at.port, rows[i].port);
+        assert_int_equal(at.tls, rows[i].tls);
+        arena_fini(&a);
+    }
+}
+
 static void shipped_files_load(void **state)
 {
     (void)state;
@@ -461,6 +493,7 @@ int main(void)
         cmocka_unit_test_setup(prices_have_their_precedence, setup),
         cmocka_unit_test_setup(built_in_models_fill_gaps, setup),
         cmocka_unit_test_setup(includes_are_merged, setup),
+        cmocka_unit_test_setup(a_listener_is_found_in_a_wrong_file, setup),
         cmocka_unit_test_setup(shipped_files_load, setup),
     };
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
