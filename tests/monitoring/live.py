@@ -267,6 +267,16 @@ class Prometheus(Server):
         return since
 
 
+# ---- expressions ----
+
+SELECTOR = re.compile(r'[a-zA-Z_:][\w:]*\{(?:[^}"]|"(?:[^"\\]|\\.)*")*\}')
+
+
+def selectors(expr):
+    """The `name{label="value"}` in an expression: an operator after it can hide that one finds nothing ("or vector(0)")."""
+    return set(SELECTOR.findall(expr))
+
+
 # ---- engines and a provider with limits, as upstreams of their own ----
 
 WORDS = "a stream of words that says nothing in particular but has a length".split()

@@ -18,7 +18,7 @@ import yaml
 from expressions import dashboards
 from expressions_rules import rules
 from harness import COMPLETION, Upstream, config, model, wait_for
-from live import PAGES, SHIPPED, Kind, free_port, needs_tool
+from live import PAGES, SHIPPED, Kind, free_port, needs_tool, selectors
 from stack import ALICE, BOB, MASTER, POOR, Stack
 
 FAULTS_S = 25
@@ -250,6 +250,14 @@ def test_panels_that_are_empty_in_health_show_the_faults(run):
     asked = [e for e in dashboards(rate_interval="20s", range="60s") if e.kind == "promql" and e.may_be_empty_reason]
     empty = [f"{e.file}: {e.title} ({e.may_be_empty_reason}): no series:\n    {e.expr}" for e in asked if not run.ever(e.expr)]
     assert not empty, "\n".join(empty)
+
+
+def test_every_selector_finds_something(run):
+    """Label by label: where an expression adds "or vector(0)", a value that no series has would not be seen."""
+    asked = {s: e.file for e in dashboards(rate_interval="20s", range="60s") if e.kind != "logql" for s in selectors(e.expr)}
+    asked |= {s: r.file for r in rules() for s in selectors(r.expr)}
+    missing = sorted(f"{where}: {selector}" for selector, where in asked.items() if not run.ever(f"count({selector})"))
+    assert len(asked) > 100 and not missing, "no series:\n" + "\n".join(missing)
 
 
 def test_rules_that_are_empty_in_health_have_series(run):
