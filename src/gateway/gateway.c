@@ -316,7 +316,7 @@ void gateway_free(struct gateway *g)
     for (int i = 0; i < g->worker_count; i++)
         worker_fini(&g->workers[i]);
     key_service_free(g->keys);
-    if (g->ready)
+    if (g->snapshot && g->ready)
         log_stop(g);
     loop_free(g->control);
     cache_store_free(g->cache);

@@ -466,18 +466,9 @@ static const char docs_tail[] =
     "anew. `copytruncate` works too, but loses what is written between the copy and the "
     "truncation.\n"
     "\n"
-    "```\n"
-    "/var/log/litellm/requests.log {\n"
-    "    daily\n"
-    "    rotate 14\n"
-    "    compress\n"
-    "    delaycompress\n"
-    "    missingok\n"
-    "    postrotate\n"
-    "        pkill -USR1 -x weir\n"
-    "    endscript\n"
-    "}\n"
-    "```\n";
+    "A file for logrotate: [monitoring/logrotate/litellm](../monitoring/logrotate/litellm). It "
+    "renames "
+    "and sends the signal to the service; [services.md](services.md) has the rest.\n";
 
 /* A line as most are, for the page. */
 static void write_example(struct buf *out)

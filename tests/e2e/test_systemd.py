@@ -365,7 +365,7 @@ def test_systemd_socket_activate(tmp_path, mock):
     wait_for(lambda: "Listening on" in w.said())
     assert "listens on" not in w.said()
     assert w.chat("a").status == 200
-    assert f"listens on http://127.0.0.1:{port} (systemd's socket" in w.said()
+    wait_for(lambda: f"listens on http://127.0.0.1:{port} (systemd's socket" in w.said())
     w.finish()
 
 

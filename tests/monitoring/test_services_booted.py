@@ -237,6 +237,21 @@ def test_logrotate_reaches_the_service(running):
     assert len(running.run("ls", "/var/log/litellm").stdout.split()) == 2
 
 
+@pytest.mark.parametrize("unit, command", [
+    ("alloy", "test -s /etc/litellm/monitoring/alloy/config.alloy && grep -q start /var/log/litellm/requests.log && touch /var/lib/alloy/positions"),
+    ("grafana", "test -s $GF_PATHS_PROVISIONING/dashboards/provider.yml -a -n $WEIR_PROMETHEUS_URL && touch $GF_PATHS_DATA/grafana.db $GF_PATHS_LOGS/log"),
+    ("loki", "test -s /etc/litellm/monitoring/loki/loki.yml && touch $LOKI_DATA/index"),
+])
+def test_sandboxes_of_programs_that_cannot_be_had(running, unit, command):
+    """In place of the program: reads what that reads, writes where that writes, and nowhere else."""
+    running.write("/run/instead", f"#!/bin/sh\nset -e\n{command}\nfor f in /etc/x /var/lib/x /var/log/litellm/x; do ! touch $f 2>/dev/null || exit 7; done\n", "755")
+    running.write(f"/etc/systemd/system/{unit}.service.d/test.conf",
+                  "[Service]\nType=oneshot\nRestart=no\nWorkingDirectory=/\nExecStart=\nExecStart=/run/instead\nExecReload=\n")
+    running.run("systemctl", "daemon-reload")
+    running.run("systemctl", "start", unit)
+    assert running.show(unit, "Result") == {"Result": "success"}
+
+
 # ---- a user's manager ----
 
 @pytest.fixture(scope="module")
