@@ -1,6 +1,7 @@
 #include "observe/process.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -40,8 +41,8 @@ uint64_t process_open_fds(void)
 {
     uint64_t count = 0;
     DIR *d = opendir("/proc/self/fd");
-    if (!d)
-        return 0;
+    if (!d) /* none left to look with: that is when it matters most */
+        return errno == EMFILE ? process_max_fds() : 0;
     for (const struct dirent *e; (e = readdir(d));)
         count += e->d_name[0] != '.';
     closedir(d);
