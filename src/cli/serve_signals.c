@@ -45,7 +45,7 @@ static void look(struct timer *t)
     uint64_t limit_ns = (uint64_t)s->gateway->snapshot->config->drain_timeout_ms * NS_PER_MS;
     uint64_t since_ns = loop_now_ns(s->loop) - s->gateway->drain_started_ns;
     uint64_t left = connections_left(s->gateway);
-    if (left == 0 || (s->draining && since_ns > limit_ns)) {
+    if (gateway_drained(s->gateway) || (s->draining && since_ns > limit_ns)) {
         loop_stop(s->loop);
         return;
     }

@@ -53,6 +53,7 @@ static void look_if_drained(struct timer *t)
     /* While another worker accepts, it may deal connections to this one; the last of them is here a pass after that has ended. */
     w->quiet = __atomic_load_n(&w->gateway->accepting, __ATOMIC_ACQUIRE) <= 0;
     if ((nothing_comes && http_server_open(w->server) == 0) || (due && !w->retiring)) {
+        __atomic_sub_fetch(&w->gateway->turning, 1, __ATOMIC_RELEASE);
         loop_stop(w->loop);
         return;
     }
@@ -257,7 +258,7 @@ bool gateway_start(struct gateway *g, struct err *e)
     if (!key_service_start(g->keys, e))
         return false;
     log_start(g);
-    g->accepting = g->worker_count;
+    g->accepting = g->turning = g->worker_count;
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
         if (error)
@@ -265,6 +266,11 @@ bool gateway_start(struct gateway *g, struct err *e)
     }
     __atomic_store_n(&g->ready, true, __ATOMIC_RELEASE);
     return true;
+}
+
+bool gateway_drained(const struct gateway *g)
+{
+    return __atomic_load_n(&g->turning, __ATOMIC_ACQUIRE) <= 0;
 }
 
 void gateway_drain(struct gateway *g)

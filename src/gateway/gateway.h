@@ -107,6 +107,7 @@ struct gateway {
     struct listeners listening;   /* [control] */
     struct http_server **sharing; /* the workers', where they share sockets; NULL: they do not */
     int accepting;                /* atomic: workers that do */
+    int turning; /* atomic: workers that may still have something for control to answer */
     const struct listeners *inherited; /* from another process, or NULL */
     bool took_over;                    /* and that was a weir */
     const char *version, *commit;
@@ -651,6 +652,8 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e);
 MUST_USE bool gateway_start(struct gateway *g, struct err *e); /* listens and starts the workers */
 void gateway_drain(
     struct gateway *g); /* [control] stop accepting, finish what runs, each worker then stops */
+/* [any] All workers have. Until then control must turn: a request that a worker reads late may ask it. */
+bool gateway_drained(const struct gateway *g);
 void gateway_stop_now(
     struct gateway *g); /* [control] workers stop at once; what runs is recorded as cancelled */
 void gateway_free(struct gateway *g); /* joins the workers */

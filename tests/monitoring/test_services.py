@@ -26,6 +26,7 @@ UNITS = ROOT / "monitoring/systemd"
 LOGROTATE = ROOT / "monitoring/logrotate/litellm"
 USERS = sorted(p for p in UNITS.iterdir() if p.suffix in (".service", ".socket", ".timer"))
 SYSTEMS = sorted(p for p in (UNITS / "system").iterdir() if p.suffix in (".service", ".socket", ".timer"))
+WHERE_SYSTEMD_LOOKS = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # for what has no path
 analyze = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
 
 
@@ -35,7 +36,7 @@ def verify(folder, units, user, tmp_path):
     """(exit status, what it said) of copies in which every program exists."""
     folder.mkdir()
     for unit in units:
-        text = re.sub(r"(?m)^(Exec(?:Start|Reload)=)(\S+)", lambda m: m[1] + (m[2] if shutil.which(m[2]) else "/bin/true"), unit.read_text())
+        text = re.sub(r"(?m)^(Exec(?:Start|Reload)=)(\S+)", lambda m: m[1] + (m[2] if shutil.which(m[2], path=WHERE_SYSTEMD_LOOKS) else "/bin/true"), unit.read_text())
         (folder / unit.name).write_text(text)
     (tmp_path / "run").mkdir(exist_ok=True)
     done = subprocess.run(["systemd-analyze", *(["--user"] if user else []), "verify", "--man=no", "--recursive-errors=yes", *sorted(folder.iterdir())],
