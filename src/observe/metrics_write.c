@@ -279,7 +279,8 @@ static void write_parts(struct scrape *s, const struct family *f, const struct g
                         const struct group *g, const struct str *labels)
 {
     const struct source *source = &f->source;
-    uint64_t sums[PARTS_MAX], any = 0;
+    uint64_t sums[PARTS_MAX] = {0}, any = 0;
+    ENSURE(source->part_count <= PARTS_MAX);
     for (unsigned p = 0; p < source->part_count; p++)
         any |= sums[p] = sum_of(f, all, g, source->parts[p].number);
     for (unsigned p = 0; p < source->part_count; p++)
@@ -732,8 +733,8 @@ void metrics_write(const struct metrics *m, const struct metrics_process *p, enu
     struct scrape_note *last = m->last_scrape;
     size_t before = buf_used(out);
     uint64_t began_ns = clock_mono_ns(), bytes = COUNTER_GET(last->bytes);
-    if (!p->drain && !buf_room(out, bytes + bytes / 8))
-        bytes = 0; /* it can still be enough */
+    bool at_once = !p->drain && buf_room(out, bytes + bytes / 8);
+    (void)at_once; /* a smaller buffer can still be enough */
     scrape_init(&s);
     write_families(&s);
     if (s.failed)
