@@ -296,7 +296,7 @@ struct cell *metrics_account(const struct metrics *m, struct shard *s, struct ce
         return cell_coarse(m, c);
     if (!named || (!full && s->keyed_accounts < m->keyed_max)) {
         if (!full) {
-            s->keyed_accounts += named;
+            COUNTER_ADD(s->keyed_accounts, named);
             return add_account(s, c, k, hash);
         }
         *folded = true;

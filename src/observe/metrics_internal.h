@@ -163,8 +163,8 @@ struct shard {
     struct road *other_road; /* of those that came after the budget's end; NULL: none yet */
     struct pile cells;       /* of roads; behind each its coarse account (cell_coarse) */
     struct pile accounts;
-    size_t keyed_accounts; /* of a key that has a name */
-    uint64_t road_count;   /* for the scraper */
+    uint64_t keyed_accounts; /* of a key that has a name */
+    uint64_t road_count;     /* for the scraper */
     uint64_t overflows;
     uint64_t errors[ERR_COUNT];
     struct texts texts;

@@ -529,6 +529,23 @@ static uint64_t series_budget(const struct scrape *s)
 {
     return s->m->budget * (uint64_t)s->m->shard_count;
 }
+/* In millionths. Labels are lost as soon as one part of one worker's budget is full, however much of the whole is left. */
+static uint64_t series_fullest(const struct scrape *s)
+{
+    const struct metrics *m = s->m;
+    uint64_t fullest = 0;
+    for (int i = 0; i < m->shard_count; i++) {
+        const struct shard *shard = &m->shards[i];
+        const uint64_t parts[][2] = {
+            {COUNTER_GET(shard->road_count), m->road_max},
+            {pile_count(&shard->accounts), m->account_max},
+            {COUNTER_GET(shard->keyed_accounts), m->keyed_max},
+        };
+        for (size_t p = 0; p < COUNT(parts); p++)
+            fullest = MAX(fullest, parts[p][0] * 1000000 / MAX(parts[p][1], 1u));
+    }
+    return fullest;
+}
 static uint64_t scrape_ns(const struct scrape *s)
 {
     return COUNTER_GET(s->m->last_scrape->ns);

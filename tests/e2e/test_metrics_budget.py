@@ -81,7 +81,7 @@ def test_a_scanner_makes_no_series(weir, mock):
     assert len(after.samples) <= len(before.samples) + 40
     assert label_values(after) <= known | {"other"}, label_values(after) - known
     assert after.total("weir_metrics_series") <= after.total("weir_metrics_series_budget") == 400
-    assert after.total("weir_metrics_series_overflow_total") == 0
+    assert after.total("weir_metrics_series_overflow_total") == 0 and 0 < after.total("weir_metrics_series_fullest_ratio") < 1
     if not SANITIZED:  # their allocators keep what was freed
         assert rss_kib(w) < rss + 8192
 
@@ -110,6 +110,7 @@ def test_keys_fold_before_models(weir, mock):
     metrics = w.metrics()
     assert metrics.total("weir_metrics_series_overflow_total") > 0
     assert metrics.total("weir_metrics_series") <= 60
+    assert metrics.total("weir_metrics_series_fullest_ratio") == 1  # the keys' part, though there is room for models
     assert not metrics.total("litellm_requests_total", model="other")
     aliases = {labels["api_key_alias"] for labels in metrics.series("litellm_spend_metric_total")}
     assert "other" in aliases and len(aliases) < len(KEYS)

@@ -48,9 +48,10 @@ AT_A_GLANCE = row(
     stat("Lost log records", "Records that are missing from the log: dropped for want of room, or not written, in the time shown.",
          "the disk is full or stalls: df, iostat. The log has a line with event gap for each gap.",
          "short", " + ".join(f"sum(increase({m}{{@}}[$__range]))" for m in LOST), thresholds=steps((1, RED)), decimals=0, spark=False),
-    stat("Series budget", "How much of the budget of label combinations is used; the fullest gateway. Beyond it new ones are counted as other.",
+    stat("Series budget", "How full the fullest part of the budget of label combinations is: models, keys, or keys with statuses and errors; the fullest gateway. "
+         "Beyond it new ones are counted as other.",
          "many keys or models, or names that clients invent: raise weir_settings.series_budget, or see which label grew.",
-         "percentunit", full("weir_metrics_series", "weir_metrics_series_budget"), thresholds=steps((0.7, YELLOW), (0.9, RED)), decimals=1))
+         "percentunit", "max(weir_metrics_series_fullest_ratio{@})", thresholds=steps((0.7, YELLOW), (0.9, RED)), decimals=1))
 
 PROCESS = row(
     "The process", 8,
