@@ -55,8 +55,9 @@ bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; resu
 	python3 bench/follow.py
 	python3 bench/features.py --write
 	python3 bench/measuring.py --write
+	python3 bench/metrics.py --write
 
-interop: test-deps release ## against real LiteLLM, llama-cpp-python, Locust, and k6 where there is one
+interop: test-deps release ## against real LiteLLM, llama-cpp-python, Locust, VictoriaLogs, and k6 where there is one
 	scripts/dev/interop
 
 lint: lint-deps ## format, clang-tidy, layers, style, warnings of gcc and clang, docs drift, shell
