@@ -114,7 +114,7 @@ struct metrics_process { /* filled by the caller at each scrape */
     bool (*drain)(void *arg, struct buf *out);
     void *drain_arg;
 };
-#define METRICS_PIECE_BYTES 262144u
+#define METRICS_PIECE_BYTES 65536u
 
 /* One shard a worker; `c` gives buckets and the series budget. [control] */
 struct metrics *metrics_new(int workers, const struct config *c);

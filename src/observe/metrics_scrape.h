@@ -103,6 +103,7 @@ struct scrape {
     struct buf *out;
     bool failed;        /* out's cap was reached, or nobody wants more */
     uint64_t written;   /* and drained */
+    uint64_t gave_way;  /* after how many bytes others were let run */
     bool headed;        /* the family's HELP and TYPE are written */
     struct arena texts; /* of the family being written */
     struct arena kept;  /* of the scrape */

@@ -18,6 +18,8 @@
  * Threads: several may write at once; nothing is kept between calls, and shards are only read. */
 #include "observe/metrics_scrape.h"
 
+#include <sched.h>
+
 #include "base/clock.h"
 #include "base/digits.h"
 #include "observe/log_metrics.h"
@@ -133,9 +135,19 @@ static char *copy(char *at, struct str t)
     return at + t.n;
 }
 
+/* Others first: who computes is left alone for a whole slice of the scheduler's, 3 ms, even if a worker waits for this core meanwhile. */
+static void give_way(struct scrape *s)
+{
+    if (s->written + buf_used(s->out) - s->gave_way < METRICS_PIECE_BYTES)
+        return;
+    s->gave_way = s->written + buf_used(s->out);
+    sched_yield();
+}
+
 /* Room for `bytes` behind what is written, which ends with a line; NULL where the buffer's cap is reached. */
 static char *room(struct scrape *s, size_t bytes)
 {
+    give_way(s);
     if (s->process->drain && buf_used(s->out) >= METRICS_PIECE_BYTES && !s->failed) {
         s->written += buf_used(s->out);
         s->failed = !s->process->drain(s->process->drain_arg, s->out);
@@ -712,6 +724,7 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_PROCESS: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
     case SOURCE_CALL: f->source.call(s, f); break;
     }
+    sched_yield(); /* as give_way: making groups takes time as well */
     arena_reset(&s->texts);
 }
 
