@@ -104,7 +104,8 @@ struct gateway {
     bool ready, draining; /* atomic */
     bool
         handed_over; /* atomic: another process listens now; what is open here may end in its own time */
-    bool successor_comes; /* [control] a process has the sockets, and may soon say that it listens */
+    bool
+        successor_comes; /* [control] a process has the sockets, and may soon say that it listens */
     struct listeners listening;   /* [control] */
     struct http_server **sharing; /* the workers', where they share sockets; NULL: they do not */
     int accepting;                /* atomic: workers that do */
