@@ -38,6 +38,10 @@ static void set_caller(struct control_job *j, struct worker *w, const struct h1_
 void control_start(struct worker *w, struct http_conn *c, const struct http_request *q,
                    const struct endpoint_row *row)
 {
+    if (w->stopping) { /* control's loop has ended, too */
+        http_reply_error(c, ERR_DRAINING, NULL);
+        return;
+    }
     if (q->body.n > JOB_BODY_BYTES_MAX) {
         http_reply_error(c, ERR_BODY_TOO_LARGE, "at most 64 KiB here");
         return;

@@ -64,7 +64,9 @@ static void look_if_drained(struct timer *t)
 
 static void look_after_drain(struct worker *w, bool retiring)
 {
-    __atomic_sub_fetch(&w->gateway->accepting, 1, __ATOMIC_RELEASE);
+    if (!w->leaving)
+        __atomic_sub_fetch(&w->gateway->accepting, 1, __ATOMIC_RELEASE);
+    w->leaving = true; /* once, though SIGTERM may follow a handover */
     w->retiring = retiring;
     w->drain_due_ns =
         loop_now_ns(w->loop) + (uint64_t)worker_config(w)->drain_timeout_ms * NS_PER_MS;
@@ -74,6 +76,8 @@ static void look_after_drain(struct worker *w, bool retiring)
 static void drain_worker(void *arg)
 {
     struct worker *w = arg;
+    if (!w->gateway->listening.activated && !w->leaving)
+        http_server_accept_waiting(w->server); /* the queue ends with the socket */
     http_server_drain(w->server);
     look_after_drain(w, false);
 }
@@ -261,8 +265,10 @@ bool gateway_start(struct gateway *g, struct err *e)
     g->accepting = g->turning = g->worker_count;
     for (int i = 0; i < g->worker_count; i++) {
         int error = pthread_create(&g->workers[i].thread, NULL, worker_main, &g->workers[i]);
-        if (error)
+        if (error) {
+            g->workers[i].thread = 0; /* glibc writes it before it knows */
             return err_set(e, "cannot start a worker thread: %s", strerror(error));
+        }
     }
     __atomic_store_n(&g->ready, true, __ATOMIC_RELEASE);
     return true;
@@ -277,7 +283,7 @@ void gateway_drain(struct gateway *g)
 {
     struct str host = str_from(g->listening.host); /* a reload may have named another one */
     struct str unix_path = str_skip(host, str_starts(host, STR("unix:/")) ? 5 : host.n);
-    if (unix_path.n && !g->handed_over && !g->listening.activated)
+    if (unix_path.n && !g->handed_over && !g->successor_comes && !g->listening.activated)
         unlink(unix_path.p); /* at once: later it may be the next weir's */
     __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
     g->drain_started_ns = loop_now_ns(g->control);
@@ -288,6 +294,8 @@ void gateway_drain(struct gateway *g)
 void gateway_retire(struct gateway *g)
 {
     __atomic_store_n(&g->handed_over, true, __ATOMIC_RELEASE);
+    if (g->draining)
+        return; /* SIGTERM came first: what it allows to finish, and for how long, stays */
     __atomic_store_n(&g->draining, true, __ATOMIC_RELEASE);
     g->drain_started_ns = loop_now_ns(g->control);
     for (int i = 0; i < g->worker_count; i++)
@@ -319,6 +327,8 @@ void gateway_free(struct gateway *g)
     if (g->health)
         health_free(g->health);
     reload_free(g->reload);
+    for (int i = 0; i < g->worker_count; i++)
+        http_server_retire(g->workers[i].server); /* none deals to one that has gone */
     for (int i = 0; i < g->worker_count; i++)
         worker_fini(&g->workers[i]);
     key_service_free(g->keys);

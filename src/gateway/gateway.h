@@ -104,6 +104,8 @@ struct gateway {
     bool ready, draining; /* atomic */
     bool
         handed_over; /* atomic: another process listens now; what is open here may end in its own time */
+    bool
+        successor_comes; /* [control] a process has the sockets, and may soon say that it listens */
     struct listeners listening;   /* [control] */
     struct http_server **sharing; /* the workers', where they share sockets; NULL: they do not */
     int accepting;                /* atomic: workers that do */
@@ -142,6 +144,7 @@ struct worker {
     bool quiet;           /* draining: at the last look no worker accepted any more */
     char *config_problem; /* why the newest reload failed; NULL: it did not */
     int64_t config_problem_real_us;
+    bool leaving;  /* it accepts no more */
     bool retiring; /* another process listens: requests may take their time */
     bool stopping; /* the loop has ended: what still runs is cut off */
 };

@@ -143,6 +143,7 @@ static void forget_peer(struct handover *h)
 {
     timer_clear(h->gateway->control, &h->patience);
     close_watch(h, &h->peer);
+    h->gateway->successor_comes = false;
 }
 
 static void peer_event(struct watch *w, uint32_t events)
@@ -186,6 +187,7 @@ static bool let_in(struct handover *h, int socket)
         h->peer.fd = -1;
         return false;
     }
+    h->gateway->successor_comes = true;
     timer_set(h->gateway->control, &h->patience,
               loop_now_ns(h->gateway->control) + READY_TIMEOUT_NS);
     return true;

@@ -512,22 +512,33 @@ static void pause_accepting(struct http_server *s)
     timer_set(s->loop, &s->accept_again, now_ns + 100 * NS_PER_MS);
 }
 
-static void listener_event(struct watch *w, uint32_t events)
+/* At most `most` of those who wait. */
+static void accept_some(struct listener *l, int most)
 {
-    struct listener *l = CONTAINER(w, struct listener, watch);
-    struct http_server *s = l->server;
-    (void)events;
-    for (int i = 0; i < ACCEPTS_A_PASS; i++) {
+    for (int i = 0; i < most; i++) {
         struct sock_addr peer;
-        int fd = sock_accept(w->fd, &peer);
+        int fd = sock_accept(l->watch.fd, &peer);
         if (fd >= 0) {
-            deal(s, fd, &peer);
+            deal(l->server, fd, &peer);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-            pause_accepting(s);
+            pause_accepting(l->server);
         return;
     }
+}
+
+static void listener_event(struct watch *w, uint32_t events)
+{
+    (void)events;
+    accept_some(CONTAINER(w, struct listener, watch), ACCEPTS_A_PASS);
+}
+
+void http_server_accept_waiting(struct http_server *s)
+{
+    for (struct listener *l = s->listeners; l; l = l->next)
+        if (l->watch.fd >= 0)
+            accept_some(l, WAITING_MAX);
 }
 
 static void accept_again(struct timer *t)

@@ -69,6 +69,8 @@ MUST_USE bool http_server_listen(struct http_server *s, int listener, struct tls
 /* From now on what `s` accepts is dealt out in turn to all `count` servers of `to` (borrowed; `s` among them), each on its loop: for listening sockets that
  * they share, where the kernel would leave nearly all to one. None of them may be freed while another one accepts. */
 void http_server_deal(struct http_server *s, struct http_server *const *to, int count);
+/* Accepts at once all that wait in the listeners' queues: closing a socket that no other process has resets them. */
+void http_server_accept_waiting(struct http_server *s);
 /* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". Those accepted just now have a second for their first
  * request: nobody told them to go elsewhere. */
 void http_server_drain(struct http_server *s);

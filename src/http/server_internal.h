@@ -21,6 +21,7 @@ enum conn_state {
 #define LINGER_MS       2000 /* without a byte from the client */
 #define LINGER_MAX_MS   30000
 #define ACCEPTS_A_PASS  64
+#define WAITING_MAX     8192 /* in a listener's queue */
 #define GRACE_MS        1000 /* while draining, for the first request of a connection that was accepted */
 #define REFUSED_BACKLOG 4096 /* of a port that listens again */
 

@@ -170,6 +170,21 @@ def test_a_signal_ends_the_old_one_as_ever(weir, mock):
         assert len(re.findall("has taken", w.said())) == 1
 
 
+def test_a_successor_that_is_ready_after_the_signal_does_not_prolong_the_end(weir, mock):
+    settings = config(model("a", mock.base, "openai/sim-fast"), weir_settings={"host": "127.0.0.1", "drain_timeout_ms": 1000})
+    w = weir(settings)
+    with w.connect() as client, socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
+        successor.connect(f"\0weir-takeover/127.0.0.1:{w.port}")
+        assert successor.recv(4096)  # the sockets
+        client.send(request("POST", "/v1/chat/completions", json.dumps(chat_body("a")).encode(), {"x-mock-delay-ms": "60000"}))
+        time.sleep(0.2)
+        w.signal(signal.SIGTERM)
+        time.sleep(0.2)
+        successor.send(struct.pack("=QIi", 0x32726f7469657768, 0, os.getpid()))
+        assert w.wait(20) == 0
+    assert "handed over to process" in w.said()
+
+
 def test_another_number_of_workers_serves_all_sockets(weir, mock):
     """The old one's sockets have a queue each: all must be served, by fewer workers too."""
     settings = config(model("a", mock.base, "openai/sim-fast"), weir_settings={"watch_config": False, "workers": 4})

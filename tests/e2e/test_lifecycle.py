@@ -144,6 +144,19 @@ def test_the_drain_has_an_end(weir, mock):
     assert 0.25 < time.monotonic() - began < 5
 
 
+def test_who_waits_in_the_queue_at_a_stop_is_answered(weir, mock):
+    """More than one pass accepts: the kernel has taken these connections, and the clients do not know of a stop."""
+    w = weir(config(model("sim-fast", mock.base), weir_settings={"workers": 1}))
+    w.signal(signal.SIGSTOP)
+    clients = [w.connect() for _ in range(200)]
+    for client in clients:
+        client.send(request("GET", "/health/liveliness"))
+    w.signal(signal.SIGTERM)
+    w.signal(signal.SIGCONT)
+    assert {client.answer().status for client in clients} == {200}
+    assert w.wait(10) == 0
+
+
 # ---- systemd ----
 
 def test_sd_notify(weir, mock, tmp_path):
