@@ -217,11 +217,12 @@ class Alertmanager(Server):
 
 
 class Prometheus(Server):
-    def __init__(self, folder, config_path):
+    def __init__(self, folder, config_path, *words, data="data"):
+        """`words`: more options; `data`: where the samples are, seen from the folder."""
         self.config_path = pathlib.Path(config_path)
         super().__init__(folder, "prometheus", [
-            f"--config.file={config_path}", "--storage.tsdb.path=data", "--enable-feature=exemplar-storage",
-            "--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s", "--storage.tsdb.retention.time=60d"])
+            f"--config.file={config_path}", f"--storage.tsdb.path={data}", "--enable-feature=exemplar-storage",
+            "--rules.alert.resend-delay=2s", "--rules.alert.for-grace-period=0s", "--storage.tsdb.retention.time=60d", *words])
 
     def query(self, expr, at=None):
         """The result of an instant query: a list of {metric, value}, or the [time, value] of a scalar."""

@@ -10,26 +10,17 @@ import random
 import resource
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
-import sys
 import tarfile
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
 import pytest
+from harness import ROOT, Gateway, Mock, config, model, wait_for
+from live import Prometheus, free_port
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
-
-from harness import ROOT, Gateway, Mock, config, model, wait_for  # noqa: E402
-
-os.environ["PATH"] += f":{ROOT}/build/tools/usr/bin"
 BACKUP, RESTORE = ROOT / "scripts/backup-monitoring", ROOT / "scripts/restore-monitoring"
 NOT_ARCHIVES = {".monitoring-backup.lock"}
-OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 FORMATS = [pytest.param("zst", marks=pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd here")), "gz"]
 
 
@@ -97,45 +88,21 @@ def archive_gz(project, tmp_path_factory):
 
 # ---- a real Prometheus ----
 
-def free_port():
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+def prometheus_in(folder, targets=(), data=None, words=()):
+    """A Prometheus that scrapes these twice a second, and writes into `data` or a folder of its own."""
+    folder.mkdir(exist_ok=True)
+    (folder / "prometheus.yml").write_text(json.dumps({
+        "global": {"scrape_interval": "500ms"},
+        "scrape_configs": [{"job_name": "litellm", "scrape_timeout": "400ms", "static_configs": [{"targets": list(targets)}]}] if targets else []}))
+    return Prometheus(folder, folder / "prometheus.yml", *words, data=data or folder / "data")
 
 
-class Prometheus:
-    def __init__(self, folder, targets=(), data=None, words=()):
-        folder.mkdir(exist_ok=True)
-        self.folder, self.data, self.port = folder, data or folder / "data", free_port()
-        self.base = f"http://127.0.0.1:{self.port}"
-        (folder / "prometheus.yml").write_text(json.dumps({
-            "global": {"scrape_interval": "500ms"},
-            "scrape_configs": [{"job_name": "litellm", "scrape_timeout": "400ms", "static_configs": [{"targets": list(targets)}]}] if targets else []}))
-        with open(folder / "output", "ab") as out:
-            self.process = subprocess.Popen([
-                "prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={self.data}", f"--web.listen-address=127.0.0.1:{self.port}",
-                "--log.level=warn", *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=folder)
-        wait_for(self.ready, 30, 0.1)
+def samples(prometheus, expr, at):
+    return sorted(prometheus.query(expr, at), key=str)
 
-    def ready(self):
-        """Prometheus is ready"""
-        assert self.process.poll() is None, (self.folder / "output").read_text()
-        with contextlib.suppress(OSError):
-            return OPENER.open(f"{self.base}/-/ready", timeout=5).status == 200
-        return False
 
-    def ask(self, path, **parameters):
-        return json.load(OPENER.open(f"{self.base}{path}?{urllib.parse.urlencode(parameters)}", timeout=10))["data"]
-
-    def query(self, expr, at):
-        return sorted(self.ask("/api/v1/query", query=expr, time=f"{at:.3f}")["result"], key=str)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.terminate()
-            self.process.wait(20)
+def series_names(prometheus):
+    return {m["__name__"] for m in prometheus.json("/api/v1/series", **{"match[]": '{job="litellm"}'})["data"]}
 
 
 @pytest.fixture(scope="module")
@@ -144,17 +111,22 @@ def scraped(tmp_path_factory):
     if not shutil.which("prometheus"):
         pytest.skip("no prometheus here: run scripts/dev/install-deps test")
     folder = tmp_path_factory.mktemp("scraped")
-    with Mock() as mock:
-        gateway = Gateway(folder, config(model("sim-fast", mock.base), model("other", mock.base, "openai/sim-fast"))).start()
-        prometheus = Prometheus(folder / "prometheus", [f"127.0.0.1:{gateway.port}"], words=["--web.enable-admin-api"])
+    with contextlib.ExitStack() as stack:
+        mock = stack.enter_context(Mock())
+        gateway = Gateway(folder, config(model("sim-fast", mock.base), model("other", mock.base, "openai/sim-fast")))
+        stack.callback(gateway.finish)
+        gateway.start()
+        prometheus = stack.enter_context(prometheus_in(folder / "prometheus", [f"127.0.0.1:{gateway.port}"], words=["--web.enable-admin-api"]))
         for name in ("sim-fast", "other", "sim-fast", "there-is-none"):
             gateway.chat(name)
         since = time.time()
-        wait_for(lambda: (prometheus.query('sum(count_over_time(up{job="litellm"}[1m]))', time.time()) or [{"value": (0, 0)}])[0]["value"][1] not in (0, "1", "2"), 30, 0.2)
-        wait_for(lambda: time.time() - since > 2.5, 10, 0.1)
+
+        def looked_at():
+            """three scrapes after the traffic"""
+            return time.time() - since > 2.5 and prometheus.query('sum(count_over_time(up{job="litellm"}[2s])) > 2')
+
+        wait_for(looked_at, 30, 0.2)
         yield prometheus
-        prometheus.stop()
-        gateway.finish()
 
 
 EXPRESSIONS = ["litellm_proxy_total_requests_metric_total", "weir_latency_seconds_bucket", "up", "count({job=\"litellm\"}) by (__name__)",
@@ -163,32 +135,29 @@ EXPRESSIONS = ["litellm_proxy_total_requests_metric_total", "weir_latency_second
 
 def test_a_second_prometheus_gives_the_same_answers(scraped, project, tmp_path):
     at = time.time() - 0.6
-    archive = backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.base, "--no-system")
-    before = {e: scraped.query(e, at) for e in EXPRESSIONS}
-    names = {m["__name__"] for m in scraped.ask("/api/v1/series", **{"match[]": '{job="litellm"}'})}
+    archive = backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.url(""), "--no-system")
+    before = {e: samples(scraped, e, at) for e in EXPRESSIONS}
+    names = series_names(scraped)
     assert before["up"] and before[EXPRESSIONS[3]] and len(names) > 30, names
     assert run(RESTORE, archive, tmp_path / "restored").returncode == 0
-    second = Prometheus(tmp_path / "second", data=tmp_path / "restored/prometheus")
-    try:
+    with prometheus_in(tmp_path / "second", data=tmp_path / "restored/prometheus") as second:
         for expr in EXPRESSIONS:
-            assert second.query(expr, at) == before[expr], expr
-        assert {m["__name__"] for m in second.ask("/api/v1/series", **{"match[]": '{job="litellm"}'})} == names
-    finally:
-        second.stop()
-    assert not os.listdir(scraped.data / "snapshots"), "the snapshot was left"
+            assert samples(second, expr, at) == before[expr], expr
+        assert series_names(second) == names
+    assert not os.listdir(scraped.folder / "data/snapshots"), "the snapshot was left"
     with open_archive(archive) as tar:
         text = tar.extractfile("BACKUP.txt").read().decode()
     assert "prometheus: 2." in text and "secrets: no" in text and "\nweir: " in text
 
 
 def test_the_snapshot_stays_when_asked(scraped, project, tmp_path):
-    backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.base, "--no-system", "--keep-snapshot", "--format", "gz")
-    (kept,) = (scraped.data / "snapshots").iterdir()
+    backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.url(""), "--no-system", "--keep-snapshot", "--format", "gz")
+    (kept,) = (scraped.folder / "data/snapshots").iterdir()
     shutil.rmtree(kept)
 
 
 def test_only_the_metrics(scraped, project, tmp_path):
-    archive = backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.base, "--prometheus-data", scraped.data, "--no-system")
+    archive = backup(tmp_path / "out", "--project", project, "--prometheus-url", scraped.url(""), "--prometheus-data", scraped.folder / "data", "--no-system")
     assert run(RESTORE, "--only", "prometheus", archive, tmp_path / "restored").returncode == 0
     assert {p.name for p in (tmp_path / "restored").iterdir()} == {"prometheus", "BACKUP.txt", "MANIFEST.sha256"}
     assert list((tmp_path / "restored/prometheus").glob("*/meta.json"))
@@ -198,11 +167,8 @@ def test_only_the_metrics(scraped, project, tmp_path):
 def test_a_prometheus_without_the_admin_api_is_named(project, tmp_path):
     if not shutil.which("prometheus"):
         pytest.skip("no prometheus here: run scripts/dev/install-deps test")
-    plain = Prometheus(tmp_path / "plain")
-    try:
-        refused(run(BACKUP, "-o", tmp_path / "out", "--project", project, "--prometheus-url", plain.base), "start it with --web.enable-admin-api")
-    finally:
-        plain.stop()
+    with prometheus_in(tmp_path / "plain") as plain:
+        refused(run(BACKUP, "-o", tmp_path / "out", "--project", project, "--prometheus-url", plain.url("")), "start it with --web.enable-admin-api")
     nothing_left(tmp_path / "out")
 
 
@@ -215,10 +181,10 @@ def test_a_prometheus_that_is_not_there_or_none(project, tmp_path):
 
 def test_a_data_folder_that_is_not_prometheus_own(scraped, project, tmp_path):
     (tmp_path / "elsewhere").mkdir()
-    ran = run(BACKUP, "-o", tmp_path / "out", "--project", project, "--prometheus-url", scraped.base, "--prometheus-data", tmp_path / "elsewhere")
+    ran = run(BACKUP, "-o", tmp_path / "out", "--project", project, "--prometheus-url", scraped.url(""), "--prometheus-data", tmp_path / "elsewhere")
     refused(ran, "is --prometheus-data its folder?")
     nothing_left(tmp_path / "out")
-    for left in (scraped.data / "snapshots").iterdir():
+    for left in (scraped.folder / "data/snapshots").iterdir():
         shutil.rmtree(left)
 
 
@@ -504,6 +470,20 @@ def test_a_folder_that_is_not_empty_is_refused(archive, tmp_path):
     assert (there / "project/other").read_text() == "also mine"
     (tmp_path / "file").write_text("")
     refused(run(RESTORE, archive, tmp_path / "file"), "is no folder")
+
+
+def test_force_does_not_write_through_links(archive, tmp_path):
+    there, outside = tmp_path / "there", tmp_path / "outside"
+    (there / "project/monitoring/loki").mkdir(parents=True)
+    outside.mkdir()
+    (outside / "precious").write_text("mine")
+    (there / "project/monitoring/loki/loki.yml").symlink_to(outside / "precious")
+    assert run(RESTORE, "--force", archive, there).returncode == 0
+    assert (outside / "precious").read_text() == "mine" and not (there / "project/monitoring/loki/loki.yml").is_symlink()
+    shutil.rmtree(there / "project")
+    (there / "project").symlink_to(outside)
+    refused(run(RESTORE, "--force", archive, there), "is a link")
+    assert os.listdir(outside) == ["precious"]
 
 
 def test_a_full_disk_leaves_no_half_file(project, tmp_path):

@@ -6,7 +6,6 @@ import os
 import pathlib
 import re
 import shutil
-import socket
 import ssl
 import stat
 import subprocess
@@ -22,6 +21,7 @@ for folder in (ROOT / "tests/monitoring", ROOT / "tests/e2e"):
 import container  # noqa: E402  pylint: disable=wrong-import-position
 import dockerfile  # noqa: E402  pylint: disable=wrong-import-position
 from harness import COMPLETION, WEIR, Raw, Upstream, chat_body, forever, request, wait_for  # noqa: E402  pylint: disable=wrong-import-position
+from live import free_port  # noqa: E402  pylint: disable=wrong-import-position
 
 DOCKERFILE = (ROOT / "monitoring/Dockerfile").read_text(encoding="utf-8")
 USER = 65532
@@ -135,12 +135,6 @@ def ended(process):
 
 
 needs_root = pytest.mark.skipif(not container.possible(), reason="a root folder of its own needs root, unshare and setpriv")
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 @pytest.fixture
