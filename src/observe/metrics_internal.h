@@ -173,8 +173,8 @@ struct shard {
     uint32_t fallback_count;          /* [owner] */
 };
 
-/* Cells that one road can have, whatever a state file says: sets of traits and kinds of outcome. Some five are usual. */
-#define CLASSES_MAX 160u
+/* Cells that one road can have, whatever a state file says: one of five outcomes, with or without each of three more traits, times the kinds. Some five are usual. */
+#define CLASSES_MAX (5u * 8u * OUTCOME_COUNT)
 
 /* Requests that went on to another model, told apart by these. Never moved or freed before its shard. */
 #define FALLBACK_SLOTS 1024u

@@ -17,15 +17,19 @@ uint64_t process_cpu_ns(void)
 /* proc(5), /proc/pid/statm: "size resident ...", in pages. */
 enum statm_field { STATM_SIZE, STATM_RESIDENT };
 
+/* Where no descriptor is left to look with, what was seen last: 0 would look like a restart just when that matters. */
 static uint64_t memory_bytes(enum statm_field field)
 {
+    static uint64_t last[2]; /* [any, relaxed] */
     unsigned long long pages[2];
     FILE *f = fopen("/proc/self/statm", "re");
-    if (!f)
-        return 0;
-    int got = fscanf(f, "%llu %llu", &pages[STATM_SIZE], &pages[STATM_RESIDENT]);
-    fclose(f);
-    return got == 2 ? pages[field] * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
+    int got = f ? fscanf(f, "%llu %llu", &pages[STATM_SIZE], &pages[STATM_RESIDENT]) : 0;
+    if (f)
+        fclose(f);
+    if (got == 2)
+        __atomic_store_n(&last[field], pages[field] * (uint64_t)sysconf(_SC_PAGESIZE),
+                         __ATOMIC_RELAXED);
+    return __atomic_load_n(&last[field], __ATOMIC_RELAXED);
 }
 
 uint64_t process_virtual_bytes(void)

@@ -3,6 +3,7 @@
 #include "metrics_fixture.h"
 
 #include "observe/logline.h"
+#include "observe/metrics_internal.h"
 
 static struct log_metrics lm;
 
@@ -361,6 +362,36 @@ static void damaged_bytes_do_no_harm(void **state)
     buf_fini(&bytes);
 }
 
+/* A state file may ask for every set of traits and kind of outcome, on every road: all must have room. */
+static void every_class_has_room(void **state)
+{
+    (void)state;
+    static const uint8_t outcomes[] = {TRAIT_SUCCESS, TRAIT_FAILURE, TRAIT_CANCELLED,
+                                       TRAIT_EXPECTED, TRAIT_UNKNOWN};
+    static const uint8_t more[] = {TRAIT_DEPLOYED, TRAIT_STREAM, TRAIT_ATTEMPT};
+    struct config small = config;
+    small.series_budget = 16; /* 3 roads: two, and "other" */
+    small.deployment_count = 0;
+    struct metrics *m = metrics_new(1, &small);
+    for (int road = 0; road < 10; road++)
+        for (unsigned i = 0; i < COUNT(outcomes) * 8 * OUTCOME_COUNT; i++) {
+            char model[16];
+            bool folded = false;
+            struct key k = {.outcome = {.kind = (uint8_t)(i % OUTCOME_COUNT),
+                                        .traits = outcomes[i / OUTCOME_COUNT % COUNT(outcomes)]}};
+            for (unsigned bit = 0; bit < COUNT(more); bit++)
+                if (i / (OUTCOME_COUNT * COUNT(outcomes)) >> bit & 1)
+                    k.outcome.traits |= more[bit];
+            snprintf(model, sizeof model, "m%d", road);
+            for (int v = 0; v < VALUE_KEYED; v++)
+                k.values[v] = str_from(model);
+            COUNTER_ADD(metrics_cell(m, &m->shards[0], &k, &folded)->numbers[NUMBER_REQUESTS], 1);
+        }
+    assert_int_equal(pile_count(&m->shards[0].cells), 3 * COUNT(outcomes) * 8 * OUTCOME_COUNT);
+    assert_true(strlen(expose(m)) > 0);
+    metrics_free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -378,6 +409,7 @@ int main(void)
         cmocka_unit_test(a_smaller_budget_makes_other),
         cmocka_unit_test(other_buckets_are_refused),
         cmocka_unit_test(damaged_bytes_do_no_harm),
+        cmocka_unit_test(every_class_has_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
