@@ -1,11 +1,16 @@
 """Fixtures: start a gateway, a simulated provider or a scripted upstream, and stop them all afterwards."""
 import itertools
 import os
+import signal
 import subprocess
 
 import pytest
 
 from harness import ROOT, Gateway, Mock, Upstream, config, model
+
+# Whoever runs this in the background has a shell that ignores Ctrl-C for it; what is started here shall not inherit that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # promtool, prometheus, amtool: those of the machine first, then those that scripts/dev/install-deps unpacked.
 os.environ["PATH"] += f":{ROOT}/build/tools/usr/bin"
