@@ -373,6 +373,13 @@ void admin_metrics(struct gateway *g, struct control_job *j)
 {
     struct arena a;
     struct log_stats log = {0};
+    if (control_is_full(g)) {
+        j->status = error_info(ERR_OVERLOADED)->http_status;
+        reply_error_json(ERR_OVERLOADED, STR("too many clients have not taken their metrics yet"),
+                         &j->body);
+        control_done(j);
+        return;
+    }
     arena_init(&a, NULL, 0);
     if (g->log)
         log_stats(g->log, &log);

@@ -64,8 +64,17 @@ void control_start(struct worker *w, struct http_conn *c, const struct http_requ
     loop_call(w->gateway->control, run_job, j);
 }
 
+/* Of all clients that read slowly together: an exposition can be tens of megabytes, and each of them keeps one. */
+#define ANSWERS_BYTES_MAX ((uint64_t)128 << 20)
+
+bool control_is_full(const struct gateway *g)
+{
+    return __atomic_load_n(&g->answers_bytes, __ATOMIC_RELAXED) > ANSWERS_BYTES_MAX;
+}
+
 static void free_job(struct control_job *j)
 {
+    __atomic_sub_fetch(&j->worker->gateway->answers_bytes, j->held_bytes, __ATOMIC_RELAXED);
     buf_fini(&j->body);
     mem_free((char *)j->request_body.p);
     mem_free(j);
@@ -138,6 +147,8 @@ void control_done(struct control_job *j)
 {
     if (!j->gzipped)
         j->gzipped = gzip_accepted(str_from(j->accept_encoding)) && gzip_body(&j->body);
+    j->held_bytes = buf_used(&j->body);
+    __atomic_add_fetch(&j->worker->gateway->answers_bytes, j->held_bytes, __ATOMIC_RELAXED);
     if (j->worker->stopping) /* its loop has ended, and no thread but this one runs */
         answer(j);
     else

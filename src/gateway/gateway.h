@@ -98,7 +98,8 @@ struct gateway {
     struct config_reloads reloads; /* [control] */
     struct config *(*load)(struct config_options *o, struct err *e);
     void (*on_reload)(const struct gateway *g, bool begins, const char *problem);
-    int in_flight; /* atomic: requests on the road, for global_max_parallel_requests */
+    int in_flight;          /* atomic: requests on the road, for global_max_parallel_requests */
+    uint64_t answers_bytes; /* atomic: control's answers that clients have not taken yet */
     int64_t started_real_us;
     uint64_t started_mono_ns, drain_started_ns;
     bool ready, draining; /* atomic */
@@ -554,12 +555,15 @@ struct control_job {
     const char *content_type;
     struct buf body;
     bool gzipped;         /* body is; else control_done does it where the client takes it */
+    size_t held_bytes;    /* its part of gateway.answers_bytes */
     bool sending, called; /* the answer has begun; its next piece comes in the next pass [worker] */
 };
 void control_start(struct worker *w, struct http_conn *c, const struct http_request *q,
                    const struct endpoint_row *row); /* [worker] */
 void control_gone(struct control_job *j);           /* [worker] */
 void control_drained(struct control_job *j);        /* [worker] */
+/* Do clients hold as much of control's answers as they may, by reading slowly? Then a large one is refused. [control] */
+bool control_is_full(const struct gateway *g);
 void control_done(
     struct control_job *j); /* [any thread, once; the last that has to do with the job] */
 

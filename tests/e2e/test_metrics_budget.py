@@ -1,4 +1,5 @@
 """The series budget: whatever strangers send, /metrics stays as large as the configuration makes it, and loses nothing."""
+import contextlib
 import gzip
 import json
 import os
@@ -145,3 +146,19 @@ def test_a_long_exposition_comes_whole(weir, mock):
         assert raw.answer().status == 200
     wait_for(lambda: w.metrics().total("weir_open_connections") == 1)
     assert os.path.exists(f"/proc/{w.process.pid}")
+
+
+def test_slow_readers_hold_no_more_than_their_share(weir, mock):
+    """Each client that does not take a large exposition keeps one in memory: together they may keep 128 MiB, then the next is refused, until they go."""
+    w = weir(config(*(model(f"model-{i:04}", mock.base, "openai/sim-fast") for i in range(1200)), weir_settings={"series_budget": 20000}))
+    with contextlib.ExitStack() as slow:
+        size = len(w.get("/metrics").body)
+        assert size > 3 << 20
+        for _ in range((128 << 20) // size + 2):
+            client = slow.enter_context(w.connect(receive_buffer=4096))
+            client.send(request("GET", "/metrics"))
+            client.socket.recv(1)  # it is there
+        refused = w.get("/metrics")
+        assert refused.status == 503 and "have not taken their metrics yet" in refused.json["error"]["message"]
+        assert w.get("/health/liveliness").status == 200
+    wait_for(lambda: w.get("/metrics").status == 200)
