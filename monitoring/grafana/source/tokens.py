@@ -35,7 +35,7 @@ AT_A_GLANCE = row(
          "a fall means that the start of the prompts changes with each request: put what is constant first.",
          "percentunit", f"{used('cached')} / {used('prompt')}", width=4, thresholds=steps(base=BLUE), decimals=1, high=1),
     stat("Requests without a price", "Requests with tokens in the time shown for which no price is known: their cost is missing everywhere here.",
-         "give the model a price (docs/prices.md), or 0 where it is your own machine.",
+         "give the model a price (input_cost_per_token, docs/config.md), or 0 where it is your own machine.",
          "short", "sum(increase(weir_unpriced_requests_total{@mp}[$__range]))", width=4, spark=False, thresholds=steps((1, YELLOW)), decimals=0))
 
 MONEY = row(
