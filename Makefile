@@ -49,6 +49,7 @@ fuzz: test-deps | build-dir ## every fuzzer for T seconds (T=60)
 	scripts/dev/fuzz $(T)
 
 bench: deps release ## weir against nginx, HAProxy, DuckDB, wrk and others; results in bench/results
+	@cmake --build build/release -j $(JOBS) --target bench_tools
 	scripts/dev/bench-deps
 	python3 bench/run.py
 	python3 bench/reading.py --week --write
