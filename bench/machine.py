@@ -32,12 +32,13 @@ def pin(core):
 
 
 def spawn(argv, core, log_path=None, env=None, cwd=None):
-    """Starts a process pinned to a core, in a session of its own so that all of it can be ended."""
+    """Starts a process pinned to a core, in a group of its own so that all of it can be ended. Not in a session of its own: to the scheduler sessions
+    are groups (sched(7), autogroup) of equal weight, and priorities only count within one."""
     out = open(log_path, "ab") if log_path else subprocess.DEVNULL
     try:
         return subprocess.Popen(
             argv, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, cwd=cwd,
-            env=env, start_new_session=True,
+            env=env, process_group=0,
             preexec_fn=lambda: pin(core))
     finally:
         if log_path:

@@ -35,7 +35,8 @@ enum io { IO_OK, IO_AGAIN, IO_EOF, IO_FAIL };
 #define COUNTER_ADD(counter, n)                                                                    \
     __atomic_store_n(&(counter), __atomic_load_n(&(counter), __ATOMIC_RELAXED) + (n),              \
                      __ATOMIC_RELAXED)
-#define COUNTER_GET(counter) __atomic_load_n(&(counter), __ATOMIC_RELAXED)
+#define COUNTER_SET(counter, n) __atomic_store_n(&(counter), (n), __ATOMIC_RELAXED)
+#define COUNTER_GET(counter)    __atomic_load_n(&(counter), __ATOMIC_RELAXED)
 
 /* Functions nobody may call here, each with what to use instead. */
 #define BANNED(func) sorry_##func##_is_banned_see_base_h

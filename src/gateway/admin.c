@@ -1,4 +1,4 @@
-/* admin.c -- what weir says of itself over HTTP: health, models, metrics, the status page and its data.
+/* admin.c -- what weir says of itself over HTTP: health, models, the status page and its data.
  *
  * Handlers with a worker answer at once on that worker (they are small); those with a job run on the control thread. Shapes are LiteLLM's where it has
  * them (docs/compatibility.md). */
@@ -9,14 +9,10 @@
 #include "gateway/engine.h"
 #include "gateway/gateway.h"
 #include "gateway/key_service.h"
-#include "http/gzip.h"
 
 #define CREATED            1677610602 /* LiteLLM's constant */
 #define TAIL_BYTES_MAX     (1024u * 1024u)
 #define REQUESTS_SHOWN_MAX 200
-
-_Static_assert(METRICS_STATUSES_MAX == REST_STATUS_COUNT,
-               "each status the fleet counts by is shown");
 
 __asm__(
     ".section .rodata\n"
@@ -213,206 +209,6 @@ void admin_model_info(struct gateway *g, struct control_job *j)
                              "it lists those there are"),
                          &j->body);
     }
-    control_done(j);
-}
-
-/* ---- metrics ---- */
-
-/* The control thread is the only writer of struct metrics_worker: it copies what each loop counts by itself. */
-static void gather_worker(struct gateway *g, int i)
-{
-    struct worker *w = &g->workers[i];
-    struct metrics_worker *m = metrics_worker(g->metrics, i);
-    const struct http_counters *s = http_server_counters(w->server);
-    const struct http_client_counters *c = &w->upstream;
-    m->connections_open = COUNTER_GET(s->open);
-    m->connections_total = COUNTER_GET(s->accepted);
-    m->connections_refused = COUNTER_GET(s->refused);
-    m->streams_open = COUNTER_GET(w->streams);
-    m->requests_in_flight = COUNTER_GET(w->in_flight);
-    m->upstream_open = COUNTER_GET(c->open);
-    m->upstream_idle = COUNTER_GET(c->idle);
-    m->upstream_connects_total = COUNTER_GET(c->connects);
-    m->upstream_reuses_total = COUNTER_GET(c->reuses);
-    m->upstream_connect_failures_total = COUNTER_GET(c->connect_failures);
-    m->http_requests_total = COUNTER_GET(s->requests);
-    m->http_errors_total = COUNTER_GET(s->errors);
-    m->bytes_in_total = COUNTER_GET(s->bytes_in);
-    m->bytes_out_total = COUNTER_GET(s->bytes_out);
-    m->loop_passes_total = loop_passes(w->loop);
-}
-
-/* Kept with 1 added, so that 0 is "none". */
-static uint64_t told(const uint64_t *remaining)
-{
-    uint64_t kept = __atomic_load_n(remaining, __ATOMIC_RELAXED);
-    return kept ? kept - 1 : METRICS_UNKNOWN;
-}
-
-static void gather_deployment(const struct deployment_state *s, uint64_t now_ns,
-                              struct metrics_deployment *m)
-{
-    uint64_t ttft_us = __atomic_load_n(&s->ttft_us, __ATOMIC_RELAXED);
-    uint64_t token_us = __atomic_load_n(&s->token_us, __ATOMIC_RELAXED);
-    uint32_t probed = __atomic_load_n(&s->probed, __ATOMIC_RELAXED);
-    uint64_t probed_ns = __atomic_load_n(&s->probed_ns, __ATOMIC_RELAXED);
-    *m = (struct metrics_deployment){
-        .state = (uint64_t)fleet_health(s, now_ns),
-        .in_flight = (uint64_t)MAX(__atomic_load_n(&s->in_flight, __ATOMIC_RELAXED), 0),
-        .rest_us = fleet_rest_left_ns(s, now_ns) / NS_PER_US,
-        .ttft_us = ttft_us ? ttft_us : METRICS_UNKNOWN,
-        .token_us = token_us ? token_us : METRICS_UNKNOWN,
-        .remaining_requests = told(&s->remaining_requests),
-        .remaining_tokens = told(&s->remaining_tokens),
-        .probe_success = probed ? probed == PROBED_ALIVE : METRICS_UNKNOWN,
-        .probe_age_us = probed ? (uint64_t)us_between(probed_ns, now_ns) : METRICS_UNKNOWN,
-        .rest_count = REST_STATUS_COUNT,
-    };
-    for (int i = 0; i < REST_STATUS_COUNT; i++)
-        m->rests[i] = (struct metrics_rests){
-            fleet_rest_status(i), __atomic_load_n(&s->rests_by_status[i], __ATOMIC_RELAXED)};
-}
-
-static struct metrics_deployment *gather_deployments(struct gateway *g, struct arena *a)
-{
-    uint32_t count = g->snapshot->config->deployment_count;
-    struct metrics_deployment *all = arena_alloc(a, MAX(count, 1u) * sizeof *all);
-    uint64_t now_ns = clock_mono_ns();
-    for (uint32_t i = 0; i < count; i++)
-        gather_deployment(g->snapshot->states[i], now_ns, &all[i]);
-    return all;
-}
-
-/* The configured models that an engine has loaded, each once; the names of others come from the engine, and are no labels (promise 6). */
-static void gather_loaded(struct gateway *g, uint32_t engine, const struct engine_report *r,
-                          struct metrics_engine *m, struct arena *a)
-{
-    const struct config *c = g->snapshot->config;
-    m->models = arena_alloc(a, ((size_t)r->models_kept + 1) * sizeof *m->models);
-    for (int k = 0; k < r->models_kept; k++) {
-        struct str name = STR("other");
-        for (uint32_t i = 0; i < c->deployment_count; i++)
-            if (engines_of(health_engines(g->health), i) == engine &&
-                engine_is_model(r->models[k].name, c->deployments[i].upstream_model))
-                name = c->deployments[i].upstream_model;
-        if (r->models[k].vram_bytes >= 0)
-            m->models[m->model_count++] =
-                (struct metrics_engine_model){name, (uint64_t)r->models[k].vram_bytes};
-    }
-}
-
-static uint64_t known(int64_t count)
-{
-    return count >= 0 ? (uint64_t)count : METRICS_UNKNOWN;
-}
-
-static struct metrics_engine *gather_engines(struct gateway *g, struct arena *a, uint32_t *count)
-{
-    struct engines *engines = health_engines(g->health);
-    *count = engines_count(engines);
-    struct metrics_engine *all = arena_zalloc(a, MAX(*count, 1u) * sizeof *all);
-    for (uint32_t i = 0; i < *count; i++) {
-        struct engine_view v = engines_view(engines, i);
-        const struct engine_report *r = v.report;
-        all[i] = (struct metrics_engine){
-            .engine = str_from(engine_name(v.kind)),
-            .api_base = v.base,
-            .up = v.asked_ns ? r->up : METRICS_UNKNOWN,
-            .loaded_models = known(r->loaded),
-            .running = known(r->running),
-            .waiting = known(r->waiting),
-            .kv_cache_millionths = r->kv_cache_ratio >= 0
-                                       ? (uint64_t)(r->kv_cache_ratio * 1e6 + 0.5)
-                                       : METRICS_UNKNOWN,
-        };
-        gather_loaded(g, i, r, &all[i], a);
-    }
-    return all;
-}
-
-struct packing {
-    struct gzip *gzip;
-    struct buf packed;
-    bool failed;
-};
-
-static bool pack(void *arg, struct buf *piece)
-{
-    struct packing *p = arg;
-    p->failed = !gzip_add(p->gzip, buf_str(piece), false, &p->packed);
-    buf_clear(piece);
-    return !p->failed;
-}
-
-/* Packed piece by piece for who takes that: the text of a large gateway is some forty times as long, and never in memory as a whole. */
-static void write_metrics(struct gateway *g, struct control_job *j, struct metrics_process *p)
-{
-    struct packing packing = {.gzip = gzip_accepted(str_from(j->accept_encoding)) ? gzip_begin()
-                                                                                  : NULL};
-    enum metrics_format format = metrics_negotiate(str_from(j->accept), &j->content_type);
-    if (!packing.gzip) {
-        metrics_write(g->metrics, p, format, &j->body);
-        return;
-    }
-    buf_init(&packing.packed, 0, NULL);
-    p->drain = pack;
-    p->drain_arg = &packing;
-    metrics_write(g->metrics, p, format, &j->body);
-    j->gzipped =
-        !packing.failed && gzip_add(packing.gzip, buf_str(&j->body), true, &packing.packed);
-    if (!j->gzipped) { /* half an exposition would look like series that ended */
-        buf_fini(&packing.packed);
-        j->status = 503;
-    }
-    buf_fini(&j->body);
-    j->body = packing.packed;
-    gzip_free(packing.gzip);
-}
-
-void admin_metrics(struct gateway *g, struct control_job *j)
-{
-    struct arena a;
-    struct log_stats log = {0};
-    if (control_is_full(g)) {
-        j->status = error_info(ERR_OVERLOADED)->http_status;
-        reply_error_json(ERR_OVERLOADED, STR("too many clients have not taken their metrics yet"),
-                         &j->body);
-        control_done(j);
-        return;
-    }
-    arena_init(&a, NULL, 0);
-    if (g->log)
-        log_stats(g->log, &log);
-    for (int i = 0; i < g->worker_count; i++)
-        gather_worker(g, i);
-    struct cache_stats cache;
-    cache_store_stats(g->cache, &cache);
-    struct metrics_process p = {
-        .cache = {.bytes = cache.bytes,
-                  .entries = cache.entries,
-                  .stores_total = cache.stores,
-                  .evictions_total = cache.evictions,
-                  .busy_total = cache.busy,
-                  .refused_total = cache.refused},
-        .start_time_seconds = (double)g->started_real_us / 1e6,
-        .version = g->version,
-        .git_commit = g->commit,
-        .compiler = __VERSION__,
-        .log = g->log ? &log : NULL,
-        .config = g->snapshot->config,
-        .reloads = &g->reloads,
-        .deployments = gather_deployments(g, &a),
-        .ready = __atomic_load_n(&g->ready, __ATOMIC_ACQUIRE) && !is_draining(g),
-    };
-    struct key_numbers keys;
-    key_service_numbers(g->keys, g->worker_count, (size_t)g->snapshot->config->series_budget,
-                        &keys);
-    p.keys = keys.rows;
-    p.key_count = keys.row_count;
-    p.engines = gather_engines(g, &a, &p.engine_count);
-    write_metrics(g, j, &p);
-    key_numbers_fini(&keys);
-    arena_fini(&a);
     control_done(j);
 }
 

@@ -1,5 +1,6 @@
 /* endpoints.c -- which path is what: one row an endpoint. Paths are LiteLLM's, with and without /v1. */
 #include "gateway/reload.h"
+#include "gateway/scrape.h"
 
 static const struct call_type chat = {
     "chat.completions", {"/v1/chat/completions", 20}, {"/chat/completions", 17}, true};
@@ -36,8 +37,8 @@ static const struct endpoint_row rows[] = {
     {P("/cache/ping"),           true,  false, KEY_YES,     NULL,          cache_admin_ping,  NULL},
     {P("/cache/delete"),         false, true,  KEY_MASTER,  NULL,          cache_admin_delete, NULL},
     {P("/cache/flushall"),       false, true,  KEY_MASTER,  NULL,          NULL,              cache_admin_flush},
-    {P("/metrics"),              true,  false, KEY_METRICS, NULL,          NULL,              admin_metrics},
-    {P("/metrics/"),             true,  false, KEY_METRICS, NULL,          NULL,              admin_metrics},
+    {P("/metrics"),              true,  false, KEY_METRICS, NULL,          NULL,              scrape_metrics},
+    {P("/metrics/"),             true,  false, KEY_METRICS, NULL,          NULL,              scrape_metrics},
     {P("/config/reload"),        false, true,  KEY_MASTER,  NULL,          NULL,              reload_answer},
     {P("/"),                     true,  false, KEY_NO,      NULL,          NULL,              admin_status_page},
     {P("/dashboard"),            true,  false, KEY_NO,      NULL,          NULL,              admin_status_page},

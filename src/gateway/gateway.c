@@ -13,6 +13,7 @@
 
 #include "base/diag.h"
 #include "gateway/key_service.h"
+#include "gateway/scrape.h"
 
 #define HOUSEKEEPING_NS       (2 * NS_PER_S)
 #define DRAIN_LOOK_NS         (10 * NS_PER_MS)
@@ -244,6 +245,7 @@ struct gateway *gateway_new(const struct gateway_options *o, struct err *e)
     g->reloads =
         (struct config_reloads){.last_ok = true, .last_success_real_us = c->loaded_real_us};
     g->reload = reload_new(g);
+    g->scraper = scraper_new(g);
     g->keys = key_service_new(c, g->worker_count + 1, e);
     if (g->keys)
         return g;
@@ -259,7 +261,7 @@ bool gateway_start(struct gateway *g, struct err *e)
 {
     if (!gateway_listen(g, e))
         return false;
-    if (!key_service_start(g->keys, e))
+    if (!key_service_start(g->keys, e) || !scraper_start(g->scraper, e))
         return false;
     log_start(g);
     g->accepting = g->turning = g->worker_count;
@@ -320,6 +322,7 @@ void gateway_free(struct gateway *g)
             g->workers[i].thread = 0;
         }
     }
+    scraper_stop(g->scraper);
     loop_pass(
         g->control,
         0); /* jobs on their way here; their answers go to the workers, which end them below */
@@ -334,6 +337,7 @@ void gateway_free(struct gateway *g)
     key_service_free(g->keys);
     if (g->snapshot && g->ready)
         log_stop(g);
+    scraper_free(g->scraper);
     loop_free(g->control);
     cache_store_free(g->cache);
     metrics_free(g->metrics);

@@ -24,6 +24,7 @@ struct control_job;
 struct engines;
 struct reload;
 struct request;
+struct scraper;
 struct worker;
 
 #define GATEWAY_VERSION_HEADER "x-litellm-version"
@@ -94,6 +95,7 @@ struct gateway {
     struct health *health;
     struct cache_store *cache;
     struct key_service *keys;
+    struct scraper *scraper;
     struct reload *reload;
     struct config_reloads reloads; /* [control] */
     struct config *(*load)(struct config_options *o, struct err *e);
@@ -527,7 +529,6 @@ void admin_backlog(struct worker *w, struct http_conn *c, const struct http_requ
 void admin_models(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model(struct worker *w, struct http_conn *c, const struct http_request *q);
 void admin_model_info(struct gateway *g, struct control_job *j);
-void admin_metrics(struct gateway *g, struct control_job *j);
 void admin_status_page(struct gateway *g, struct control_job *j);
 void admin_status(struct gateway *g, struct control_job *j);
 void admin_requests(struct gateway *g, struct control_job *j);

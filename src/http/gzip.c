@@ -1,10 +1,15 @@
-/* gzip.c -- zlib, and the header that asks for it. */
+/* gzip.c -- ISA-L's igzip, and the header that asks for it. It packs an exposition of metrics, lines that begin as the line before did, at 3 GB/s,
+ * into less than zlib does at a sixth of that (decision 18). */
 #include "http/gzip.h"
 
-#include <zlib.h>
+#include <isa-l/igzip_lib.h>
+
+#include "base/mem.h"
 
 #define FROM_BYTES 1024
 #define OUT_BYTES  65536
+#define LEVEL      1 /* 0 packs by a fixed code; 2 and 3 take longer for a tenth less */
+#define WORK_BYTES ISAL_DEF_LVL1_DEFAULT
 
 bool gzip_accepted(struct str accept_encoding)
 {
@@ -20,68 +25,58 @@ bool gzip_accepted(struct str accept_encoding)
     return false;
 }
 
-bool gzip_body(struct buf *body)
-{
-    struct str plain = buf_str(body);
-    z_stream z = {0};
-    if (plain.n < FROM_BYTES || deflateInit2(&z, Z_BEST_SPEED + 3, Z_DEFLATED, MAX_WBITS + 16, 8,
-                                             Z_DEFAULT_STRATEGY) != Z_OK)
-        return false;
-    struct buf packed;
-    buf_init(&packed, 0, NULL);
-    size_t room = deflateBound(&z, plain.n);
-    char *out = buf_room(&packed, room);
-    z.next_in = (Bytef *)plain.p;
-    z.avail_in = (uInt)plain.n;
-    z.next_out = (Bytef *)out;
-    z.avail_out = (uInt)room;
-    bool whole = out && deflate(&z, Z_FINISH) == Z_STREAM_END;
-    deflateEnd(&z);
-    if (!whole) {
-        buf_fini(&packed);
-        return false;
-    }
-    buf_wrote(&packed, z.total_out);
-    buf_fini(body);
-    *body = packed;
-    return true;
-}
-
 struct gzip {
-    z_stream z;
+    struct isal_zstream z;
+    uint8_t work[WORK_BYTES];
 };
 
 struct gzip *gzip_begin(void)
 {
     struct gzip *g = mem_alloc(sizeof *g);
-    if (deflateInit2(&g->z, Z_BEST_SPEED, Z_DEFLATED, MAX_WBITS + 16, 8, Z_DEFAULT_STRATEGY) ==
-        Z_OK)
-        return g;
-    mem_free(g);
-    return NULL;
+    isal_deflate_init(&g->z);
+    g->z.level = LEVEL;
+    g->z.level_buf = g->work;
+    g->z.level_buf_size = sizeof g->work;
+    g->z.gzip_flag = IGZIP_GZIP;
+    return g;
 }
 
 bool gzip_add(struct gzip *g, struct str piece, bool last, struct buf *packed)
 {
-    g->z.next_in = (Bytef *)piece.p;
-    g->z.avail_in = (uInt)piece.n;
     do {
+        uint32_t taken = (uint32_t)MIN(piece.n, (size_t)UINT32_MAX / 2);
         char *out = buf_room(packed, OUT_BYTES);
         if (!out)
             return false;
-        g->z.next_out = (Bytef *)out;
+        g->z.next_in = (uint8_t *)piece.p;
+        g->z.avail_in = taken;
+        g->z.end_of_stream = last && taken == piece.n;
+        g->z.next_out = (uint8_t *)out;
         g->z.avail_out = OUT_BYTES;
-        if (deflate(&g->z, last ? Z_FINISH : Z_NO_FLUSH) == Z_STREAM_ERROR)
+        if (isal_deflate(&g->z) != COMP_OK)
             return false;
         buf_wrote(packed, OUT_BYTES - g->z.avail_out);
-    } while (g->z.avail_out == 0);
+        piece = str_skip(piece, taken - g->z.avail_in);
+    } while (piece.n || g->z.avail_out == 0 || (last && g->z.internal_state.state != ZSTATE_END));
     return true;
 }
 
 void gzip_free(struct gzip *g)
 {
-    if (!g)
-        return;
-    deflateEnd(&g->z);
     mem_free(g);
+}
+
+bool gzip_body(struct buf *body)
+{
+    if (buf_used(body) < FROM_BYTES)
+        return false;
+    struct buf packed;
+    buf_init(&packed, 0, NULL);
+    struct gzip *g = gzip_begin();
+    bool whole = gzip_add(g, buf_str(body), true, &packed);
+    gzip_free(g);
+    buf_fini(whole ? body : &packed);
+    if (whole)
+        *body = packed;
+    return whole;
 }

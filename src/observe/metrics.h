@@ -113,6 +113,7 @@ struct metrics_process { /* filled by the caller at each scrape */
      * more. What remains at the end is left in `out`. False: no more is wanted, and `out` stays as it is. */
     bool (*drain)(void *arg, struct buf *out);
     void *drain_arg;
+    const bool *unwanted; /* atomic; NULL, or true once the exposition need not be ended */
 };
 #define METRICS_PIECE_BYTES 65536u
 
@@ -142,8 +143,9 @@ MUST_USE bool metrics_load(struct metrics *m, struct str bytes, struct err *e);
 enum metrics_format { METRICS_TEXT, METRICS_OPENMETRICS };
 /* What the Accept header asks for; *content_type gets the whole header value. */
 enum metrics_format metrics_negotiate(struct str accept, const char **content_type);
-/* The whole exposition, appended to `out`; nothing where that has a cap and no room. [control] */
-void metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
+/* The whole exposition, appended to `out`. False: that has a cap and no room, or it was not wanted to its end; what there is of it then is not to be
+ * shown. Only cells and struct metrics_worker change meanwhile. [any thread] */
+bool metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
                    struct buf *out);
 
 /* Sums over all cells, for status page and tests. */

@@ -141,6 +141,8 @@ static void give_way(struct scrape *s)
     if (s->written + buf_used(s->out) - s->gave_way < METRICS_PIECE_BYTES)
         return;
     s->gave_way = s->written + buf_used(s->out);
+    if (s->process->unwanted)
+        s->failed |= __atomic_load_n(s->process->unwanted, __ATOMIC_RELAXED);
     sched_yield();
 }
 
@@ -152,7 +154,7 @@ static char *room(struct scrape *s, size_t bytes)
         s->written += buf_used(s->out);
         s->failed = !s->process->drain(s->process->drain_arg, s->out);
     }
-    char *at = buf_room(s->out, bytes);
+    char *at = s->failed ? NULL : buf_room(s->out, bytes);
     s->failed |= !at;
     return at;
 }
@@ -756,7 +758,7 @@ static void write_families(struct scrape *s)
         put_z(s, "# EOF\n");
 }
 
-void metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
+bool metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
                    struct buf *out)
 {
     struct scrape s = {.m = m, .process = p, .format = f, .out = out};
@@ -770,6 +772,9 @@ void metrics_write(const struct metrics *m, const struct metrics_process *p, enu
     if (s.failed)
         out->len = out->at + before; /* half an exposition would look like series that ended */
     scrape_fini(&s);
+    if (s.failed)
+        return false;
     __atomic_store_n(&last->ns, clock_mono_ns() - began_ns, __ATOMIC_RELAXED);
     __atomic_store_n(&last->bytes, s.written + buf_used(out) - before, __ATOMIC_RELAXED);
+    return true;
 }
