@@ -126,6 +126,24 @@ def test_every_panel_shows_something(watched):
     assert len(asked) > 100 and not empty, nothing_found(empty)
 
 
+def test_every_panel_shows_a_number(watched):
+    """One at least that can be drawn: after its traffic nothing is 0 / 0 as a whole."""
+    asked = [e for e in dashboards(rate_interval=RATE_INTERVAL, range="60s") if e.kind == "promql" and not e.may_be_empty_reason]
+    odd = [(f"{e.file}: {e.title}", e.expr) for e in asked if all(float(series["value"][1]) != float(series["value"][1]) for series in watched.query(e.expr))]
+    assert not odd, nothing_found(odd)
+
+
+def test_curves_of_those_that_were_not_asked_are_left_out(watched):
+    """A model that nobody has asked in this time has no curve, rather than one that is not a number and stands in the legend."""
+    asked = [e for e in dashboards(rate_interval="5s", range="60s") if "vector(NaN)" in e.expr and "rate(" in e.expr]
+    later = watched.at + 8
+    wait_for(lambda: time.time() > later, 20)
+    assert watched.prometheus.value("sum(rate(litellm_requests_total[5s]))", later) == 0
+    last = [(e.title, watched.prometheus.query(e.expr, later)) for e in asked]
+    named = [title for title, found in last if len(found) != 1 or "no traffic" not in found[0]["metric"].values()]
+    assert len(asked) > 8 and not named, named
+
+
 def test_every_rule_and_alert_has_something_to_look_at(watched):
     """Alerts without their thresholds: that they fire is shown by test_live_faults.py."""
     asked = rules()

@@ -63,6 +63,12 @@ def or_zero(expr, label=None, text="none"):
     return f"({expr}) or on () {zero}"
 
 
+def drawn(expr, label):
+    """Curves of those series of `expr` that are numbers. One that was not asked in this time is 0 / 0, which is NaN: it draws nothing and
+    stands in the legend all the same, and NaN >= 0 is false. Where there is none at all, one that says so."""
+    return f'({expr}) >= 0 or on () label_replace(vector(NaN), "{label}", "no traffic", "", "")'
+
+
 # ---- links ----
 
 def explore(query):

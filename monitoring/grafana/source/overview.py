@@ -1,7 +1,7 @@
 """01: the page to open first. Its first line answers, from left to right: is it up, does anything ring, what is asked of it, does it
 keep its promise, is it slow, what does it cost."""
-from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, SAME, TO_REQUEST, YELLOW, column, dashboard, lines, log_query, logs, or_zero,
-                   panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values, worst)
+from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, SAME, TO_REQUEST, YELLOW, column, dashboard, drawn, lines, log_query, logs,
+                   or_zero, panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values, worst)
 
 VALID = 'outcome=~"success|provider_error|gateway_error"'
 UP = "min((up{@} * on (job, instance) weir_ready{@}) or on (job, instance) up{@})"
@@ -106,7 +106,7 @@ SLOW = row(
           links=[TO_REQUEST, to_page("weir-performance", "Performance")]),
     lines("Time to first token, p95 by model", "Streams: request read to first token sent. Models without streams have no curve.",
           "one model: its provider or engine is busy or loads the model. All models: the gateway's host or network.",
-          "s", ("{{model}}", quantile(0.95, "weir_ttft_seconds", by="model")), thresholds=steps((2, RED), base="transparent"), bound=True,
+          "s", ("{{model}}", drawn(quantile(0.95, "weir_ttft_seconds", by="model"), "model")), thresholds=steps((2, RED), base="transparent"), bound=True,
           links=[to_logs("model"), to_page("weir-performance", "Performance of this model", model="model")]),
     lines("What the gateway adds", "Latency less the provider's time: what weir itself cost.",
           "above some milliseconds: the host lacks processor time, or the disk or DNS stalls; see System health.",

@@ -1,6 +1,6 @@
 """04: which provider or deployment fails, is slow, rests, and what the gateway does about it: retries, fallbacks, cooldowns."""
-from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, SAME, YELLOW, column, dashboard, lines, or_zero, quantile, rate, row, stat, states,
-                   steps, table, to_logs, to_page, values)
+from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, SAME, YELLOW, column, dashboard, drawn, lines, or_zero, quantile, rate, row, stat,
+                   states, steps, table, to_logs, to_page, values)
 from overview import OUTCOME_COLORS, SHARE_STEPS, answered, fixed
 
 STATE = "litellm_deployment_state{@d}"
@@ -15,7 +15,7 @@ NO_LIMITS_SET = "No deployment has tpm or rpm in the configuration"
 
 AT_A_GLANCE = row(
     "Are the providers well?", 4,
-    stat("Deployments in rotation", "Share of deployments that take requests.", "the state timeline shows which ones do not, and since when.",
+    stat("In rotation", "Share of deployments that take requests.", "the state timeline shows which ones do not, and since when.",
          "percentunit", f"1 - (count({STATE} == 2) or on () vector(0)) / count({STATE})", thresholds=steps((0.5, ORANGE), (1, GREEN), base=RED),
          decimals=0),
     stat("Out of rotation", "Deployments that rest after failures (cooldown).",
@@ -25,19 +25,19 @@ AT_A_GLANCE = row(
          "clients see these. Give the model a fallback, or take the provider out.",
          "percentunit", or_zero(rate("weir_request_outcomes_total", '@mp,outcome="provider_error"') + " / " + rate("weir_request_outcomes_total")),
          thresholds=steps((0.001, ORANGE), (0.01, RED)), decimals=2),
-    stat("Attempts that failed", "Share of attempts at providers that failed, before retries and fallbacks made it good.",
+    stat("Failed attempts", "Share of attempts at providers that failed, before retries and fallbacks made it good.",
          "higher than the providers' faults: retries hide the trouble, and cost time.",
          "percentunit", or_zero(rate("weir_attempts_total", '@mp,status="failure"') + " / " + rate("weir_attempts_total")),
          thresholds=steps((0.01, YELLOW), (0.05, ORANGE), (0.2, RED)), decimals=2),
-    stat("Attempts per request", "How much retries, fallbacks and hedges add to the load: 1 is nothing.",
+    stat("Attempts/request", "How much retries, fallbacks and hedges add to the load: 1 is nothing.",
          "well above 1: retries feed an overload; lower num_retries, or take the provider out.",
          "short", f"{rate('weir_attempts_total')} / {rate('litellm_requests_total')}", thresholds=steps((1.1, YELLOW), (1.5, ORANGE), (2, RED)),
          decimals=2),
-    stat("Retries per minute", "Attempts that were followed by another one.", "see by provider below.",
+    stat("Retries/min", "Attempts that were followed by another one.", "see by provider below.",
          "short", or_zero(f"{rate('weir_retries_total')} * 60"), thresholds=steps((1, YELLOW)), decimals=1),
-    stat("Fallbacks per minute", "Requests that another model had to answer.", "see by model below: the first model is in trouble.",
+    stat("Fallbacks/min", "Requests that another model had to answer.", "see by model below: the first model is in trouble.",
          "short", or_zero(f"{rate('weir_fallbacks_total', '@m')} * 60"), thresholds=steps((1, YELLOW)), decimals=1),
-    stat("Cooldowns in an hour", "Times a deployment was taken out of rotation in the last hour.",
+    stat("Cooldowns, 1 h", "Times a deployment was taken out of rotation in the last hour.",
          "many for one deployment: it fails as soon as it is tried again.",
          "short", or_zero("sum(increase(litellm_deployment_cooled_down_total{@d}[1h]))"), thresholds=steps((1, YELLOW), (10, RED)), decimals=0))
 
@@ -53,8 +53,8 @@ SUCCESS = row(
     lines("Answered well, by provider",
           "Share of valid requests that were answered, by the provider that had them last; None: no provider was reached.",
           "one provider: its status page, its key, its quota. All: the gateway's network.",
-          "percentunit", ("{{provider}}", answered("provider")), high=1, low=None, thresholds=steps((0.999, "transparent"), base=RED), bound=True,
-          links=OF_PROVIDER),
+          "percentunit", ("{{provider}}", drawn(answered("provider"), "provider")), high=1, low=None,
+          thresholds=steps((0.999, "transparent"), base=RED), bound=True, links=OF_PROVIDER),
     lines("Failures by status", "Failed attempts by what the provider answered; 408 is its timeout, 200 an answer that broke off.",
           "401, 403: the key. 429: the quota. 404: the model's name. 5xx: theirs; wait or switch.",
           "reqps", ("{{api_provider}} {{exception_status}}", or_zero(rate(FAILURES, "@d", "api_provider, exception_status"), "api_provider", "none")),
@@ -67,7 +67,7 @@ SUCCESS = row(
           "reqps", ("{{outcome}}", rate("weir_request_outcomes_total", by="outcome")), stack="normal", overrides=fixed(OUTCOME_COLORS)),
     lines("Failed attempts, by deployment", "Share of attempts at the deployment that failed.",
           "one deployment of several: take it out of the configuration until it is mended.",
-          "percentunit", (LEGEND, or_zero(f"{rate(FAILURES, '@d', NAME)} / {rate('litellm_deployment_total_requests_total', '@d', NAME)}",
+          "percentunit", (LEGEND, or_zero(f"{rate(FAILURES, '@d', NAME)} / {rate('litellm_deployment_total_requests_total', '@d', NAME)} >= 0",
                                           "litellm_model_name", "none")), links=OF_DEPLOYMENT),
     lines("Connections that could not be made", "Connections to providers a second: made, and failed; of all providers.",
           "failed: name resolution, firewall, or nobody listens there. Many made: the provider closes kept connections.",
@@ -89,7 +89,7 @@ REMEDIES = row(
     lines("Rest left", "Seconds until a deployment may be tried again; 0: it is in rotation.", "does not come down: it fails as soon as it is tried.",
           "s", (LEGEND, f"max by ({NAME}) (weir_deployment_rest_seconds{{@d}})")),
     lines("Added load", "Attempts over requests, by model: 1 is nothing added.", "above 1.5: retries make an overload worse.",
-          "short", ("{{model}}", f"{rate('weir_attempts_total', by='model')} / {rate('litellm_requests_total', by='model')}"), low=None,
+          "short", ("{{model}}", drawn(f"{rate('weir_attempts_total', by='model')} / {rate('litellm_requests_total', by='model')}", "model")), low=None,
           links=[to_logs("model", only=" | attempts > 1")]),
     states("Health checks", "What the last health check of each deployment found.",
            "unhealthy while requests are answered: the check asks for something else than requests do; see GET /health.",
@@ -106,9 +106,9 @@ TRAFFIC = row(
     lines("In flight by deployment", "Requests each deployment works on.", "grows at one: it answers slower than requests come.",
           "short", (LEGEND, f"sum by ({NAME}) (weir_deployment_in_flight{{@d}})")),
     lines("First token, p95 by provider", "Streams: request read to first token sent.", "one provider: less weight for it.",
-          "s", ("{{provider}}", quantile(0.95, "weir_ttft_seconds", by="provider")), links=OF_PROVIDER),
+          "s", ("{{provider}}", drawn(quantile(0.95, "weir_ttft_seconds", by="provider"), "provider")), links=OF_PROVIDER),
     lines("Time per output token, p95 by provider", "Seconds from one output token to the next.", "rises with the provider's load.",
-          "s", ("{{provider}}", quantile(0.95, "weir_output_token_seconds", by="provider")), links=OF_PROVIDER),
+          "s", ("{{provider}}", drawn(quantile(0.95, "weir_output_token_seconds", by="provider"), "provider")), links=OF_PROVIDER),
     lines("First token as routing sees it", "Running mean of each deployment, the newest requests counting most: latency-based routing goes by it.",
           "one is far above the others and still has traffic: routing_strategy is not latency-based.",
           "s", (LEGEND, f"avg by ({NAME}) (weir_deployment_ttft_seconds{{@d}})"), empty="No stream was answered yet"))

@@ -1,6 +1,6 @@
 """06: what was promised, what is left of the error budgets, and how fast they go. Everything comes from the recording rules
 (prometheus/rules/recording.yml), over all models and providers of a job; the objectives are set there and nowhere else."""
-from model import BLUE, GREEN, ORANGE, PAGES, RED, YELLOW, bars, dashboard, lines, row, stat, steps, to_page
+from model import BLUE, GREEN, ORANGE, PAGES, RED, YELLOW, bars, dashboard, drawn, lines, row, stat, steps, to_page
 from overview import FAULT_SHARES, OUTCOME_COLORS, fixed
 
 JOB = '{job=~"$job"}'
@@ -24,7 +24,7 @@ def at_a_glance(title, what, slo, good, promised, bad):
              thresholds=steps(base=BLUE), decimals=3, high=1),
         stat(f"{what}: promised", "The objective, as the recording rules have it.", "change it there if it is not what you promise.", "percentunit",
              promised, width=4, thresholds=steps(base=BLUE), decimals=2, spark=False),
-        stat(f"{what}: error budget left", "What is left of the 30 days' error budget: 100 % untouched, 0 used up, below 0 overspent.",
+        stat(f"{what}: budget left", "What is left of the 30 days' error budget: 100 % untouched, 0 used up, below 0 overspent.",
              "no risky changes until it has recovered; find what used it in the burn rates below.", "percentunit", left, width=4, thresholds=BUDGET,
              decimals=1),
         stat(f"{what}: burn rate, 1 h", "How fast the budget goes: 1 uses it up in exactly 30 days, 14.4 a fiftieth of it in an hour.",
@@ -82,8 +82,8 @@ WHY = row(
           links=[to_page("weir-performance", "Performance of this model", model="model")]),
     lines("First token, p95 by model", "95 of 100 streams had their first token within this time; the line is the promise.",
           "the model's provider or engine is slow.",
-          "s", ("{{model}}", 'max by (model) (job_model:weir_ttft_seconds:p95_5m{job=~"$job",model=~"$model"})'), width=12,
-          thresholds=steps((2, RED), base="transparent"), bound=True, links=[to_page("weir-performance", "Performance of this model", model="model")]),
+          "s", ("{{model}}", drawn('max by (model) (job_model:weir_ttft_seconds:p95_5m{job=~"$job",model=~"$model"})', "model")),
+          width=12, thresholds=steps((2, RED), base="transparent"), bound=True, links=[to_page("weir-performance", "Performance of this model", model="model")]),
     lines("Traffic that counts", "Valid requests and streams a second. Little traffic makes rates jump: the alerts need a least number of requests.",
           "next to none: one failure is a large share; do not read much into it.",
           "reqps", ("valid requests", f"sum(job:weir_requests_valid:rate5m{JOB})"), ("streams", f"sum(job:weir_streams_valid:rate5m{JOB})"), width=12))

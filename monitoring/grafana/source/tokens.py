@@ -1,6 +1,6 @@
 """02: what is used, by whom, what it costs, and what the month will cost."""
-from model import (BLUE, FAILURES, GREEN, ORANGE, PAGES, RED, YELLOW, bars, column, dashboard, lines, or_zero, rate, row, stat, steps, table, to_logs,
-                   to_page)
+from model import (BLUE, FAILURES, GREEN, ORANGE, PAGES, RED, YELLOW, bars, column, dashboard, drawn, lines, or_zero, rate, row, stat, steps, table,
+                   to_logs, to_page)
 
 SPEND = "litellm_spend_metric_total"
 HOURLY = f"{rate(SPEND, '@dk')} * 3600"
@@ -89,7 +89,7 @@ TOKENS = row(
           "short", ("prompt", f"{used('prompt')} / {GOOD}"), ("completion", f"{used('completion')} / {GOOD}")),
     lines("Cost of a million tokens", "US dollars for a million tokens, input and output together, by the model called upstream.",
           "a rise at the same prices: more output than before, or fewer tokens from the provider's cache.",
-          "currencyUSD", ("{{model}}", f"{rate(SPEND, '@dk', 'model')} / {rate('litellm_total_tokens_metric_total', '@dk', 'model')} * 1e6")),
+          "currencyUSD", ("{{model}}", drawn(f"{rate(SPEND, '@dk', 'model')} / {rate('litellm_total_tokens_metric_total', '@dk', 'model')} * 1e6", "model"))),
     lines("Not counted, not priced",
           "Tokens a second that weir had to estimate since the provider sent no count (all models), and requests a second without a price.",
           "estimates: ask the provider for usage in streams (stream_options). No price: give the model one.",
@@ -107,7 +107,7 @@ CACHES = row(
     lines("Cached share of prompts, by model",
           "Share of prompt tokens that the provider read from its own cache, by the model asked for. Models without prompts have no curve.",
           "a fall: the start of the prompts changes with each request.",
-          "percentunit", ("{{model}}", f"{used('cached', 'model')} / {used('prompt', 'model')}"), high=1, links=[to_logs("model")]))
+          "percentunit", ("{{model}}", drawn(f"{used('cached', 'model')} / {used('prompt', 'model')}", "model")), high=1, links=[to_logs("model")]))
 
 BUDGETS = row(
     "Keys: requests, limits, budgets", 8,
