@@ -84,6 +84,79 @@ def words(unit):
     return [line for line in text.splitlines() if line and not line.startswith("#")]
 
 
+# What keeps a service from the rest of the machine. Of a user's service what its systemd can do; of the machine's more.
+SANDBOX = {"PrivateUsers=yes", "ProtectSystem=strict", "PrivateTmp=yes", "ProtectClock=yes", "ProtectControlGroups=yes", "ProtectHostname=yes",
+           "ProtectKernelLogs=yes", "ProtectKernelModules=yes", "ProtectKernelTunables=yes", "NoNewPrivileges=yes", "RestrictSUIDSGID=yes",
+           "RestrictNamespaces=yes", "RestrictRealtime=yes", "LockPersonality=yes", "SystemCallArchitectures=native", "SystemCallFilter=@system-service",
+           "SystemCallErrorNumber=EPERM"}
+OF_THE_MACHINE = SANDBOX | {"AmbientCapabilities=", "CapabilityBoundingSet=", "ProtectHome=yes", "PrivateDevices=yes", "DevicePolicy=closed",
+                            "ProtectProc=invisible", "KeyringMode=private", "UMask=0027", "WantedBy=multi-user.target"}
+GATEWAY = {"MemoryDenyWriteExecute=yes", "SystemCallFilter=~@privileged @resources", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "UMask=0027"}
+LESS = {"alloy.service": {"PrivateUsers=yes"}}  # it reads the log by a group, which a namespace of users would hide
+
+
+@pytest.mark.parametrize("unit", [u for u in USERS + SYSTEMS if u.suffix == ".service" and u.stem not in ("promtail", "backup-monitoring")],
+                         ids=lambda u: f"{u.parent.name}-{u.stem}")
+def test_each_service_is_in_its_sandbox(unit):
+    of_machine = unit in SYSTEMS
+    wanted = (OF_THE_MACHINE if of_machine else SANDBOX | {"WantedBy=default.target"}) | (GATEWAY if unit.stem == "litellm" else set())
+    if of_machine and unit.stem == "litellm":
+        wanted |= {"ProcSubset=pid"}
+    assert wanted - (LESS.get(unit.name, set()) if of_machine else set()) - set(words(unit)) == set()
+    assert "Restart=on-failure" in words(unit)
+    user = [line for line in words(unit) if line.startswith("User=")]
+    assert user == ([f"User={unit.stem}"] if of_machine and unit.stem != "alertmanager" else ["User=prometheus"] if of_machine else []), user
+
+
+@pytest.mark.parametrize("folder", [UNITS, UNITS / "system"], ids=["user", "system"])
+def test_what_the_gateways_unit_promises(folder):
+    """What weir says to systemd is heard, from it alone; one that hangs is started anew, one that is told wrongly is not; there is time to drain."""
+    wanted = {"Type=notify", "NotifyAccess=main", "WatchdogSec=30s", "ExecReload=kill -HUP $MAINPID", "Restart=on-failure", "RestartSec=1s",
+              "RestartPreventExitStatus=2", "TimeoutStopSec=15s", "StartLimitIntervalSec=60", "StartLimitBurst=5"}
+    if folder != UNITS:
+        wanted |= {"LimitNOFILE=1048576", "User=litellm", "Group=litellm", "RuntimeDirectoryPreserve=yes", "StateDirectory=litellm", "LogsDirectory=litellm"}
+    assert wanted - set(words(folder / "litellm.service")) == set()
+    assert {"ListenStream=127.0.0.1:4000", "FileDescriptorName=http", "Accept=no"} <= set(words(folder / "litellm.socket"))
+
+
+def test_services_listen_on_the_loopback():
+    """None of them asks for a password but Grafana, whose is admin at first."""
+    seen = 0
+    for unit in USERS + SYSTEMS:
+        for option, value in re.findall(r"(listen-addr(?:ess)?|HTTP_ADDR|LOKI_ADDRESS|ListenStream)=(\S*)", "\n".join(words(unit))):
+            seen += 1
+            assert value.startswith("127.0.0.1") or (option, value, unit.stem) == ("listen-address", "", "alertmanager"), (unit, option, value)
+    assert seen == 13
+    for unit in (UNITS / "grafana.service", UNITS / "system/grafana.service"):
+        assert {"Environment=WEIR_PROMETHEUS_URL=http://localhost:9090", "Environment=WEIR_LOKI_URL=http://localhost:3100",
+                "Environment=GF_USERS_ALLOW_SIGN_UP=false", "Environment=GF_ANALYTICS_REPORTING_ENABLED=false",
+                "Environment=GF_SNAPSHOTS_EXTERNAL_ENABLED=false", "Environment=GF_PATHS_PROVISIONING=%E/litellm/monitoring/grafana"} <= set(words(unit))
+
+
+def test_prometheus_keeps_thirty_days_and_exemplars():
+    for unit in (UNITS / "prometheus.service", UNITS / "system/prometheus.service"):
+        (start,) = [line for line in words(unit) if line.startswith("ExecStart=")]
+        assert {"--storage.tsdb.retention.time=30d", "--enable-feature=exemplar-storage"} <= set(start.split())
+        assert "admin-api" not in start and "enable-lifecycle" not in start
+    assert "-config.expand-env=true" in (UNITS / "system/loki.service").read_text()
+
+
+def test_a_nightly_backup_is_made_up_for_and_is_nobody_elses():
+    for folder in (UNITS, UNITS / "system"):
+        assert {"Persistent=true", "OnCalendar=*-*-* 03:15:00"} <= set(words(folder / "backup-monitoring.timer"))
+        assert {"UMask=0077", "Type=oneshot", "TimeoutStartSec=1h"} <= set(words(folder / "backup-monitoring.service"))
+    assert "ReadWritePaths=/var/backups" in words(UNITS / "system/backup-monitoring.service")
+
+
+def test_users_of_the_system_units_are_made():
+    made = set(re.findall(r"(?m)^u +(\w+)", (UNITS / "sysusers.conf").read_text()))
+    assert made == {line[5:] for unit in SYSTEMS for line in words(unit) if line.startswith("User=")}
+
+
+def test_a_reload_that_is_waited_for_takes_the_old_command_away():
+    assert words(UNITS / "notify-reload.conf") == ["[Service]", "Type=notify-reload", "ExecReload="]
+
+
 def test_both_kinds_have_the_same_services():
     user, system = ({p.name for p in units} for units in (USERS, SYSTEMS))
     assert user - system == {"promtail.service"} and system - user == {"loki.service"}
@@ -177,6 +250,12 @@ def rotate(copy, *options):
     done = subprocess.run([LOGROTATE_PROGRAM, "--state", str(copy) + ".state", *options, copy], capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "error" not in done.stderr, done.stderr
     return done.stderr
+
+
+def test_two_weeks_day_by_day():
+    directives = {line.strip() for line in LOGROTATE.read_text().splitlines()}
+    assert {"daily", "rotate 14", "maxsize 1G", "missingok", "notifempty", "nocreate", "compress", "delaycompress", "su litellm litellm"} <= directives
+    assert "copytruncate" not in directives
 
 
 @needs_logrotate
