@@ -413,6 +413,56 @@ def test_thirty_days():
     assert loki["limits_config"]["retention_period"] == "720h" and loki["compactor"]["retention_enabled"] is True
 
 
+STATE = {"litellm": {"litellm-logs": "/var/log/litellm", "litellm-data": "/var/lib/weir"}, "logrotate": {"litellm-logs": "/var/log/litellm"},
+         "prometheus": {"prometheus-data": "/prometheus"}, "grafana": {"grafana-data": "/var/lib/grafana"},
+         "alertmanager": {"alertmanager-data": "/alertmanager"}, "loki": {"loki-data": "/loki"},
+         "alloy": {"litellm-logs": "/var/log/litellm", "alloy-data": "/var/lib/alloy/data"}}
+# The users of the images, to whom their folders belong (Prometheus' and Alertmanager's: nobody).
+IMAGE_USERS = {"litellm": "65532:65532", "logrotate": "65532:65532", "prometheus": "65534:65534", "alertmanager": "65534:65534",
+               "grafana": "472:0", "loki": "10001:10001", "alloy": "473:473"}
+
+
+@EACH
+def test_what_a_service_keeps_is_in_its_volume(name):
+    """Where the program writes, as its command or its environment says; else it goes with the container, or cannot be written at all."""
+    s = SERVICES[name]
+    found = {source: target for source, target, _ in map(mount, s["volumes"]) if not source.startswith(".")}
+    assert found == STATE[name] and s["user"] == IMAGE_USERS[name]
+    paths = [word.split("=", 1)[1] for word in s.get("command", []) if re.match(r"--storage\.(tsdb\.)?path=", word)]
+    assert len(paths) == (name in ("prometheus", "alertmanager", "alloy")) and set(paths) <= set(found.values())
+    if name == "loki":
+        assert s["environment"]["LOKI_DATA"] in found.values()
+
+
+def test_options_that_panels_and_alerts_need():
+    assert "--enable-feature=exemplar-storage" in SERVICES["prometheus"]["command"]
+    assert "--cluster.listen-address=" in SERVICES["alertmanager"]["command"]
+    for name in ("prometheus", "alertmanager"):
+        assert ("./secrets/" + name, "/run/secrets", True) in map(mount, SERVICES[name]["volumes"])
+    assert inside(COMPOSE, "litellm", "/etc/weir/config.yaml").parent.is_dir() and ("./gateway", "/etc/weir", True) in map(mount, SERVICES["litellm"]["volumes"])
+    assert int(SERVICES["litellm"]["shm_size"].removesuffix("m")) >= 4 * 32, "a ring of 4 MiB a core"
+    assert f":{PORTS['grafana']}/" in SERVICES["grafana"]["environment"]["GF_SERVER_ROOT_URL"]
+
+
+def test_memory_is_enough_to_start_with():
+    least = {"litellm": 512, "prometheus": 1024, "grafana": 512, "loki": 512, "alloy": 256, "alertmanager": 128, "logrotate": 32}
+    for name, s in SERVICES.items():
+        assert int(s["mem_limit"][:-1]) * (1024 if s["mem_limit"].endswith("g") else 1) >= least[name], name
+
+
+def test_the_log_of_the_host_is_where_alloy_looks():
+    (path,) = set(re.findall(r'coalesce\(sys\.env\("WEIR_LOGS"\), "(.*?)"\)', (MONITORING / "alloy/config.alloy").read_text()))
+    for project in (COMPOSE, ON_HOST):
+        assert str(pathlib.PurePath(path).parent) in [mount(v)[1] for v in project["services"]["alloy"]["volumes"]]
+
+
+def test_rotation_in_the_container_is_the_hosts():
+    """As long, and at the same size, as monitoring/logrotate."""
+    shipped, own = (MONITORING / "logrotate/litellm").read_text(), (MONITORING / "gateway/rotate").read_text()
+    gigabytes, days = (int(re.search(pattern, shipped).group(1)) for pattern in (r"maxsize (\d+)G", r"\brotate (\d+)"))
+    assert f"ROTATE_MAX_BYTES:-{gigabytes << 30}}}" in own and f"ROTATE_KEEP_DAYS:-{days}}}" in own
+
+
 def test_prometheus_has_no_remote_switches():
     assert not any("enable-admin-api" in word or "enable-lifecycle" in word for word in SERVICES["prometheus"]["command"])
 

@@ -170,6 +170,61 @@ def test_units():
     wrong(findings)
 
 
+def test_units_are_those_of_what_is_shown():
+    """By the metric's name: seconds as s, dollars as dollars; shares have thresholds that are shares; and what a title promises is done."""
+    findings = []
+    for name, panel, target in every_target():
+        if expressions.kind_of(target) != "promql" or panel["type"] == "table":
+            continue
+        title, expr, defaults = panel["title"], target["expr"], panel["fieldConfig"]["defaults"]
+        unit, place = defaults["unit"], f"{name}: {title}: {target['legendFormat']}: {expr}"
+        times = "_seconds_bucket" in expr or ":p95_" in expr
+        if times and panel["type"] != "heatmap" and unit != ("suffix: tok/s" if re.search(r"\b1 / hist", expr) else "s"):
+            findings.append(f"{place}: {unit} for seconds")
+        money = re.search(r"spend|budget_usd", expr) and "max_budget" not in expr
+        if bool(money) != (unit == "currencyUSD"):
+            findings.append(f"{place}: {unit}, and dollars are {'' if money else 'not '}asked for")
+        if "per hour" in title and "* 3600" not in expr or title.endswith("/min") and "* 60" not in expr:
+            findings.append(f"{place}: not what the title says")
+        if unit == "percentunit" and any(step["value"] is not None and step["value"] > 1.2 for step in defaults["thresholds"]["steps"]):
+            findings.append(f"{place}: a threshold above 100 %")
+        for percent in re.findall(r"\bp(50|95|99)\b", target["legendFormat"] if re.match(r"p\d", target["legendFormat"]) else title):
+            if f"histogram_quantile({int(percent) / 100:g}," not in expr and f":p{percent}_" not in expr:
+                findings.append(f"{place}: is no p{percent}")
+        if target["legendFormat"] in ("failed", "dropped") and target["legendFormat"][:4] not in expr:
+            findings.append(f"{place}: the legend is another's")
+    wrong(findings)
+
+
+def test_words_for_numbers_have_the_colour_of_what_they_mean():
+    for name, panel in every_panel():
+        for mapping in panel.get("fieldConfig", {}).get("defaults", {}).get("mappings", []):
+            if mapping["type"] == "value":
+                words = {value: (shown["text"], shown["color"]) for value, shown in mapping["options"].items()}
+                good = "0" if "2" in words and "healthy" in str(words) else max(words)
+                assert {value for value, (_, color) in words.items() if color == "green"} == {good}, (name, panel["title"], words)
+
+
+def test_how_near_alerts_are_is_told_of_the_alerts_there_are():
+    """Their factors and windows; of budgets the least is shown, of burn rates the greatest."""
+    rules = yaml.safe_load((ROOT / "monitoring/prometheus/rules/alerts.yml").read_text())["groups"]
+    shipped = set()
+    for rule in (r for g in rules for r in g["rules"] if "window" in r["labels"]):
+        (long, factor), (short, other) = re.findall(r"burnrate(\w+) > ([\d.]+)", rule["expr"])
+        assert factor == other and long == rule["labels"]["window"]
+        shipped.add((rule["labels"]["slo"], rule["labels"]["severity"], factor, long, short))
+    shown = set()
+    for name, panel, target in every_target():
+        if panel["title"].endswith("how near are alerts?"):
+            severity, factor, long, short = re.fullmatch(r"(\w+) ([\d.]+)x: (\w+) and (\w+)", target["legendFormat"]).groups()
+            (slo, *_), (first, second) = zip(*re.findall(r"job:weir_(\w+):burnrate(\w+)\{", target["expr"]))
+            assert (first, second) == (long, short) and target["expr"].endswith(f"/ {factor}")
+            shown.add((slo, severity, factor, long, short))
+        for function, kind in re.findall(r"(\w+)\(job:weir_\w+:(burnrate|budget_remaining)", target["expr"]):
+            assert function == {"burnrate": "max", "budget_remaining": "min"}[kind], (name, panel["title"])
+    assert shown == shipped and len(shown) == 8
+
+
 def test_thresholds_rise_and_begin_with_a_base():
     for name, panel in every_panel():
         config = panel.get("fieldConfig", {"defaults": {}, "overrides": []})
@@ -322,11 +377,19 @@ def test_ids_in_log_lines_are_links():
     assert "request_id" in {v["name"] for v in FILES["01-overview.json"]["templating"]["list"]}
 
 
+def test_prometheus_source_knows_how_often_it_scrapes():
+    """$__rate_interval is made of it: a wrong one makes gaps, or flat curves."""
+    (source,) = yaml.safe_load((GRAFANA / "datasources/prometheus.yml").read_text())["datasources"]
+    scrape = yaml.safe_load((ROOT / "monitoring/prometheus/prometheus.yml").read_text())["global"]["scrape_interval"]
+    assert source["jsonData"]["timeInterval"] == scrape and source["jsonData"]["httpMethod"] == "POST"
+
+
 def test_provider_reads_the_folder_it_lies_in():
     settings = yaml.safe_load((GRAFANA / "dashboards/provider.yml").read_text())
     (provider,) = settings["providers"]
     assert provider["options"]["path"] == "${GF_PATHS_PROVISIONING}/dashboards" and provider["type"] == "file"
     assert provider["allowUiUpdates"] is False and provider["disableDeletion"] is True
+    assert provider["folder"] == provider["folderUid"] == "weir" and provider["updateIntervalSeconds"] == 30
 
 
 def test_who_starts_grafana_says_where_its_sources_are():

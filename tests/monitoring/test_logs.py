@@ -202,6 +202,13 @@ def test_contents_are_the_last_keys_of_the_table():
     assert [name for name, kind in rows if kind == "JSON"] == ["metadata", "request", "response"]
 
 
+@pytest.mark.parametrize("name", ["metadata", "request", "response"])
+def test_each_content_alone_stays_too(pipeline, name):
+    """A gateway may log answers and no questions."""
+    line = '{"timestamp":"2026-11-24T01:50:23.417Z","level":"INFO","event":"request","request_id":"r1","%s":{"text":"SECRET"}}' % name
+    assert pipeline.run(line).line == line.split(f',"{name}"')[0] + "}"
+
+
 @pytest.mark.parametrize("line", ["", "2026-11-24 text", '{"timestamp":"2026-11-24T01:50:23.417Z","event":"requ', "[1]", '"x"'])
 def test_what_is_no_record_goes_no_further(pipeline, line):
     assert pipeline.run(line) is None
@@ -263,6 +270,28 @@ def test_loki_listens_on_the_loopback_and_tells_nobody():
     assert settings["server"]["grpc_listen_address"] == "127.0.0.1" and settings["common"]["instance_addr"] == "127.0.0.1"
     assert settings["analytics"]["reporting_enabled"] is False
     assert settings["server"]["http_listen_port"] == 3100
+
+
+def size(text):
+    return int(text[:-2]) * {"KB": 1 << 10, "MB": 1 << 20}[text[-2:]]
+
+
+def test_loki_has_room_for_a_busy_gateway():
+    """20 GB a day, nearly all of it in one stream, and three times that at noon; a long line is cut and not refused; what is kept can be asked for."""
+    limits, at_noon = loki()["limits_config"], 3 * 20e9 / 86400
+    assert size(limits["max_line_size"]) == LINE_BYTES_MAX and limits["max_line_size_truncate"] is True
+    assert size(limits["per_stream_rate_limit"]) > at_noon and limits["ingestion_rate_mb"] * 1e6 > at_noon
+    assert size(limits["per_stream_rate_limit_burst"]) >= size(limits["per_stream_rate_limit"])
+    assert limits["ingestion_burst_size_mb"] >= limits["ingestion_rate_mb"] and limits["max_global_streams_per_user"] >= 1000
+    assert int(limits["max_query_length"].removesuffix("h")) > int(limits["retention_period"].removesuffix("h"))
+    assert limits["reject_old_samples_max_age"] == "168h"
+
+
+def test_alloy_waits_for_hours():
+    """With less it would give up, and what it was sending would be lost."""
+    text = CONFIG.read_text()
+    retries, minutes = (int(re.search(rf'{name} += "?(\d+)m?"?\n', text).group(1)) for name in ("max_backoff_retries", "max_backoff_period"))
+    assert minutes <= 10 and retries * minutes >= 8 * 60
 
 
 def test_lokis_environment_is_what_its_head_says():
@@ -345,6 +374,19 @@ def test_a_query_that_sums_requests_leaves_attempts_out(trees):
     for q, tree in zip(queries(), trees):
         if list(nodes(tree, "Unwrap")):
             assert 'event="request"' in q or 'event="gap"' in q, q
+
+
+def test_quantiles_are_shares_and_seconds_are_said_where_they_are():
+    """The log has milliseconds."""
+    seen = 0
+    for title, query in re.findall(r"^([^\n]+):\n\n```logql\n(.*?)^```", QUERIES.read_text(), re.M | re.S):
+        for share in re.findall(r"quantile_over_time\(([^,]+),", query):
+            seen += 1
+            assert 0 < float(share) < 1, query
+            percent = re.search(r"\bp(\d+)\b", title)
+            assert not percent or float(share) == int(percent.group(1)) / 100, title
+            assert ("/ 1000" in query) == ("millisecond" not in title), title
+    assert seen >= 3
 
 
 # Names that a line may not have: unwrap fails for it, and one such line makes the whole query fail.

@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -191,6 +192,23 @@ def test_the_licence_is_taken_and_not_needed(tmp_path):
         assert "lic-4711" not in gateway.said() + gateway.get("/metrics").text
     finally:
         gateway.finish()
+
+
+# What was checked against LiteLLM's releases and pull requests: a change here needs a look at these, not at this page.
+HISTORY = [("19 March 2024", "1.32.x", 2591), ("18 September 2024", "1.46.5", 5769), ("19 July 2025", "1.74.5", 12659), ("15 November 2025", "1.80.2", 16689)]
+
+
+def test_the_history_of_the_limitation():
+    text = (ROOT / "monitoring/PROMETHEUS-LIMITATION.md").read_text()
+    rows = re.findall(r"^\| (\d+ \w+ \d{4}) \| ([\d.x]+), pull request (\d+) \|", text, re.M)
+    assert [(day, version, int(number)) for day, version, number in rows] == HISTORY
+    began, ended = (time.strptime(day, "%d %B %Y") for day in ("18 September 2024", "15 November 2025"))
+    months = (ended.tm_year - began.tm_year) * 12 + ended.tm_mon - began.tm_mon
+    assert months == 14 and "for fourteen months, from 1.46.5 until before 1.80.2," in " ".join(text.split())
+    config_page = (ROOT / "docs/config.md").read_text()
+    for section, name in re.findall(r"`(weir_settings|litellm_settings)\.(\w+)", text):
+        assert f"`{name}`" in config_page, (section, name)
+    assert "`PROMETHEUS_MULTIPROC_DIR`" in text and "`LITELLM_LICENSE`" in text and 'callbacks: ["prometheus"]' in text
 
 
 def test_readme_says_what_compose_has():
