@@ -109,6 +109,51 @@ def test_the_page_of_compatibility_tells_the_truth():
     assert not missing, f"litellm_dashboards.py says that weir has not: {missing}"
 
 
+KEY = "hashed_api_key, api_key_alias"
+KEY4 = f"{KEY}, team, team_alias"
+SPEND = f"end_user, {KEY}, model, team, team_alias, user, user_email, client_ip, user_agent, model_id"
+TOKENS = f"end_user, {KEY}, model, team, team_alias, user, user_email, requested_model, model_id"
+OF_A_DEPLOYMENT = "litellm_model_name, model_id, api_base, api_provider"
+AT_A_DEPLOYMENT = f"requested_model, {OF_A_DEPLOYMENT}"
+LIMITS = f"model_group, api_provider, api_base, litellm_model_name, {KEY}, model_id"
+CACHE = f"model, {KEY4}, end_user, user, model_id"
+UPSTREAM = f"model, {KEY4}, requested_model, end_user, user, model_id"
+FALLBACKS = f"requested_model, fallback_model, {KEY4}, exception_status, exception_class, model_id"
+# Types and labels of LiteLLM 1.81.12's families, in its order; dashboards made for it ask by them.
+LITELLM = {
+    "litellm_proxy_total_requests_metric_total": ("counter", f"end_user, {KEY}, requested_model, team, team_alias, user, status_code, user_email, route, "
+                                                  "client_ip, user_agent, model_id"),
+    "litellm_proxy_failed_requests_metric_total": ("counter", f"end_user, {KEY}, requested_model, team, team_alias, user, user_email, exception_status, "
+                                                   "exception_class, route, client_ip, user_agent, model_id"),
+    "litellm_spend_metric_total": ("counter", SPEND), "litellm_requests_metric_total": ("counter", SPEND),
+    **{f"litellm_{kind}_tokens_metric_total": ("counter", TOKENS) for kind in ("total", "input", "output")},
+    **{f"litellm_deployment_{kind}_total": ("counter", f"{AT_A_DEPLOYMENT}, {KEY4}, client_ip, user_agent")
+       for kind in ("total_requests", "success_responses")},
+    "litellm_deployment_failure_responses_total": ("counter", f"{AT_A_DEPLOYMENT}, exception_status, exception_class, {KEY4}, client_ip, user_agent"),
+    "litellm_deployment_cooled_down_total": ("counter", f"{OF_A_DEPLOYMENT}, exception_status"),
+    **{f"litellm_deployment_{kind}_fallbacks_total": ("counter", FALLBACKS) for kind in ("successful", "failed")},
+    "litellm_llm_api_failed_requests_metric_total": ("counter", f"end_user, {KEY}, model, team, team_alias, user, model_id"),
+    **{f"litellm_{kind}_metric_total": ("counter", CACHE) for kind in ("cache_hits", "cache_misses", "cached_tokens")},
+    "litellm_request_total_latency_metric": ("histogram", f"end_user, {KEY}, requested_model, team, team_alias, user, model, model_id"),
+    **{f"litellm_llm_api_{kind}_metric": ("histogram", UPSTREAM) for kind in ("latency", "time_to_first_token")},
+    "litellm_overhead_latency_metric": ("histogram", LIMITS),
+    "litellm_deployment_latency_per_output_token": ("histogram", f"{OF_A_DEPLOYMENT}, {KEY4}"),
+    **{f"litellm_{kind}": ("gauge", KEY) for kind in ("remaining_api_key_budget_metric", "api_key_max_budget_metric",
+                                                      "api_key_budget_remaining_hours_metric")},
+    **{f"litellm_remaining_{kind}_metric": ("gauge", LIMITS) for kind in ("requests", "tokens")},
+    **{f"litellm_deployment_{kind}": ("gauge", OF_A_DEPLOYMENT) for kind in ("state", "tpm_limit", "rpm_limit")},
+}
+
+
+def test_litellms_families_have_its_types_and_labels():
+    have = {name: (kind, names.strip()) for name, kind, names in rows()}
+    other = {name: (have.get(name), wanted) for name, wanted in LITELLM.items() if have.get(name) != wanted}
+    assert len(LITELLM) == 30 and not other, other
+    for stale, name in (("litellm_total_tokens_total", "litellm_total_tokens_metric_total"), ("litellm_remaining_requests", "litellm_remaining_requests_metric"),
+                        ("litellm_remaining_tokens", "litellm_remaining_tokens_metric")):
+        assert have[stale] == have[name]
+
+
 def test_the_search_finds_names():
     """... or the test above could not fail."""
     found = {name for _, _, name, _ in named()}
