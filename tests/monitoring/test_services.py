@@ -254,7 +254,8 @@ def rotate(copy, *options):
 
 def test_two_weeks_day_by_day():
     directives = {line.strip() for line in LOGROTATE.read_text().splitlines()}
-    assert {"daily", "rotate 14", "maxsize 1G", "missingok", "notifempty", "nocreate", "compress", "delaycompress", "su litellm litellm"} <= directives
+    assert {"daily", "rotate 14", "maxsize 1G", "missingok", "notifempty", "nocreate", "compress", "delaycompress", "su litellm litellm",
+            "sharedscripts", "dateext", "dateformat -%Y%m%d-%s"} <= directives
     assert "copytruncate" not in directives
 
 
