@@ -452,8 +452,9 @@ def test_memory_is_enough_to_start_with():
 
 def test_the_log_of_the_host_is_where_alloy_looks():
     (path,) = set(re.findall(r'coalesce\(sys\.env\("WEIR_LOGS"\), "(.*?)"\)', (MONITORING / "alloy/config.alloy").read_text()))
-    for project in (COMPOSE, ON_HOST):
-        assert str(pathlib.PurePath(path).parent) in [mount(v)[1] for v in project["services"]["alloy"]["volumes"]]
+    folder = str(pathlib.PurePath(path).parent)
+    for project, source in ((COMPOSE, "litellm-logs"), (ON_HOST, folder)):
+        assert [mount(v)[0] for v in project["services"]["alloy"]["volumes"] if mount(v)[1] == folder] == [source]
 
 
 def test_rotation_in_the_container_is_the_hosts():
