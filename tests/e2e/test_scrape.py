@@ -84,6 +84,21 @@ def test_a_stop_answers_what_the_thread_has_not_written(weir, mock):
         assert w.process.wait(PATIENCE_S) == 0
 
 
+def test_a_stop_at_once_leaves_nothing_behind(weir, mock):
+    """What the thread has not begun, and what it is at, ends with the process: a leak sanitizer looks."""
+    w = weir(config(*(model(f"model-{i:03}", mock.base, "openai/sim-fast") for i in range(60))))
+    with w.connect() as one, w.connect() as other:
+        with held(scrape_thread(w)):
+            for raw in (one, other):
+                raw.send(request("GET", "/metrics", b"", {}))
+            with w.connect() as raw:  # control takes jobs in their order: both are under way
+                raw.send(request("GET", "/health/readiness", b"", {}))
+                raw.answer()
+            for _ in range(2):
+                w.process.send_signal(signal.SIGTERM)
+        assert w.process.wait(PATIENCE_S) in (0, 1)
+
+
 def test_many_scrapes_at_once(weir, mock):
     """Each has its own numbers and its own end, through reloads, too."""
     w = weir(config(*(model(f"model-{i:03}", mock.base, "openai/sim-fast") for i in range(60)), weir_settings={"series_budget": 1000}))
