@@ -217,15 +217,14 @@ static struct exposition *gather(struct gateway *g, struct control_job *j)
 struct packing {
     struct gzip *gzip;
     struct buf packed;
-    bool failed;
 };
 
 static bool pack(void *arg, struct buf *piece)
 {
     struct packing *p = arg;
-    p->failed = !gzip_add(p->gzip, buf_str(piece), false, &p->packed);
+    bool ok = gzip_add(p->gzip, buf_str(piece), false, &p->packed);
     buf_clear(piece);
-    return !p->failed;
+    return ok;
 }
 
 /* Packed piece by piece for who takes that: the text of a large gateway is some forty times as long, and never in memory as a whole. */
@@ -260,7 +259,7 @@ static void answer(struct exposition *e, struct written *w)
     e->job = NULL;
     buf_fini(&j->body);
     j->body = w->body;
-    j->gzipped = w->gzipped;
+    j->gzipped = w->whole && w->gzipped;
     w->body = (struct buf){0};
     if (!w->whole) { /* half an exposition would look like series that ended */
         buf_fini(&j->body);
@@ -291,14 +290,12 @@ static void end(struct exposition *e)
     mem_free(e);
 }
 
-/* Back from the scrape thread. */
+/* Back from the scrape thread. Neither answered nor written: weir ends at once. */
 static void scraped(void *arg)
 {
     struct exposition *e = arg;
-    if (e->job && e->by_thread.whole)
+    if (e->job)
         answer(e, &e->by_thread);
-    else if (e->job)
-        write_here(e);
     end(e);
 }
 

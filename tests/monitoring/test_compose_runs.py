@@ -17,7 +17,8 @@ for folder in (ROOT / "tests/monitoring", ROOT / "tests/e2e"):
 import container  # noqa: E402  pylint: disable=wrong-import-position
 import dockerfile  # noqa: E402  pylint: disable=wrong-import-position
 from test_compose import COMPOSE, MONITORING, ON_HOST, PORTS, mount  # noqa: E402  pylint: disable=wrong-import-position
-from test_image import DOCKERFILE, program  # noqa: E402,F401  pylint: disable=wrong-import-position,unused-import
+from harness import WEIR  # noqa: E402  pylint: disable=wrong-import-position
+from test_image import DOCKERFILE  # noqa: E402  pylint: disable=wrong-import-position
 
 UNPACKED = ROOT / "build/tools/usr"
 PROGRAMS = {"prometheus": {"/bin/prometheus": "prometheus"}, "alertmanager": {"/bin/alertmanager": "prometheus-alertmanager", "/bin/amtool": "amtool"}}
@@ -57,10 +58,10 @@ def furnish(project, name, root):
     return writable
 
 
-def spec(project, name, root, static):
+def spec(project, name, root):
     service = project["services"][name]
     if name == "litellm":
-        subprocess.run([ROOT / "monitoring/image-root", static, root], check=True)
+        subprocess.run([ROOT / "monitoring/image-root", WEIR, root], check=True)
         entry, environment = dockerfile.words(dockerfile.of(DOCKERFILE, "ENTRYPOINT")[0]), dockerfile.environment(DOCKERFILE)
         command = dockerfile.words(dockerfile.of(DOCKERFILE, "CMD")[0])
     else:
@@ -75,12 +76,12 @@ def spec(project, name, root, static):
 
 
 @pytest.fixture(scope="module")
-def results(program, tmp_path_factory):  # noqa: F811  pylint: disable=redefined-outer-name
+def results(tmp_path_factory):
     """Both layouts at the same time, since each waits for its first scrapes: {name: (what was observed, what the programs said)}."""
     running = {}
     for layout, project in (("compose", COMPOSE), ("host", ON_HOST)):
         folder = tmp_path_factory.mktemp(layout)
-        services = [spec(project, name, folder / name, program) for name in ("litellm", "alertmanager", "prometheus")]
+        services = [spec(project, name, folder / name) for name in ("litellm", "alertmanager", "prometheus")]
         process = subprocess.Popen(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, "-B", ROOT / "tests/monitoring/compose_run.py"],
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         process.stdin.write(json.dumps(services))

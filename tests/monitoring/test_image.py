@@ -1,6 +1,5 @@
 """The gateway's image, without Docker: its build has all the files it needs, and the program starts in a root folder with the image's files and nothing
 else, as its user, read-only, as compose starts it."""
-import fcntl
 import json
 import os
 import pathlib
@@ -50,7 +49,7 @@ def test_build_has_every_file_it_needs(tmp_path):
         target = tmp_path / place
         put(ROOT / source, target / pathlib.Path(source).name if place == "./" else target)
     run("cmake", "--preset", "release", cwd=tmp_path, env={**os.environ, "CMAKE_C_COMPILER_LAUNCHER": ""})
-    inputs = [line for line in run("ninja", "-C", "build/release", "-t", "inputs", "weir_static", cwd=tmp_path).splitlines() if str(tmp_path) in line]
+    inputs = [line for line in run("ninja", "-C", "build/release", "-t", "inputs", "weir", cwd=tmp_path).splitlines() if str(tmp_path) in line]
     assert len([name for name in inputs if name.endswith(".c")]) > 200
     assert [name for name in inputs if not pathlib.Path(name).exists()] == []
     run("cmake", "--preset", "release", "-DWEIR_COMMIT=abc123", cwd=tmp_path)
@@ -94,44 +93,38 @@ def test_what_is_built_is_what_the_image_has():
 
 # ---- the image's files ----
 
-def fresh(folder):
-    """Nothing but linking is left to do there."""
-    built = folder / "weir"
-    return built.exists() and built.stat().st_mtime >= max(p.stat().st_mtime for p in (ROOT / "src").rglob("*") if p.is_file())
-
-
-@pytest.fixture(scope="module")
-def program():
-    """The static build; linked in the folder of the debug build where that is up to date, since it links in a second."""
-    folders = [f for f in (ROOT / "build/dev", WEIR.resolve().parent, ROOT / "build/release") if (f / "build.ninja").exists()]
-    if not folders:
-        pytest.skip("no folder to build in: make release")
-    folder = next((f for f in folders if fresh(f)), folders[-1])
-    with open(folder / "weir_static.lock", "w", encoding="utf-8") as lock:  # two files of tests want it, perhaps at the same time
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        run("cmake", "--build", folder, "--target", "weir_static")
-    return folder / "weir_static"
+def needed(path):
+    """Names of the libraries that a program or a library asks for."""
+    return set(re.findall(r"\(NEEDED\).*\[(.*)\]", run("readelf", "--dynamic", path)))
 
 
 @pytest.fixture
-def image(program, tmp_path):
-    run(ROOT / "monitoring/image-root", program, tmp_path / "image")
+def image(tmp_path):
+    run(ROOT / "monitoring/image-root", WEIR, tmp_path / "image")
     return tmp_path / "image"
 
 
 @pytest.mark.heavy
 def test_image_holds_one_program_and_what_it_reads(image):
     files = {str(path.relative_to(image)) for path in image.rglob("*") if not path.is_dir()}
-    assert files == {"weir", "etc/passwd", "etc/group", "etc/ssl/certs/ca-certificates.crt"}
-    assert "NEEDED" not in run("readelf", "--dynamic", image / "weir")
+    libraries = {name for name in files if re.search(r"\.so\.\d", name)}
+    assert files - libraries == {"weir", "etc/passwd", "etc/group", "etc/ssl/certs/ca-certificates.crt"}
+    there = {pathlib.Path(name).name for name in libraries}
+    assert there == set().union(*(needed(image / name) for name in ["weir", *libraries]))  # all, and none too many
     assert stat.S_IMODE((image / "tmp").stat().st_mode) == 0o1777
     assert "END CERTIFICATE" in (image / "etc/ssl/certs/ca-certificates.crt").read_text()
     assert dockerfile.environment(DOCKERFILE)["SSL_CERT_FILE"] == "/etc/ssl/certs/ca-certificates.crt"
 
 
-def test_a_program_that_needs_libraries_is_refused(tmp_path):
-    done = subprocess.run([ROOT / "monitoring/image-root", WEIR, tmp_path / "x"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "weir_static" in done.stderr
+def test_a_program_whose_libraries_are_missing_is_refused(tmp_path):
+    (tmp_path / "lib.c").write_text("int there(void) { return 0; }\n")
+    (tmp_path / "main.c").write_text("int there(void); int main(void) { return there(); }\n")
+    run("cc", "-shared", "-o", "libthere.so", "lib.c", cwd=tmp_path)
+    run("cc", "-o", "main", "main.c", "./libthere.so", cwd=tmp_path)
+    (tmp_path / "libthere.so").unlink()
+    done = subprocess.run([ROOT / "monitoring/image-root", tmp_path / "main", tmp_path / "x"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "libthere.so" in done.stderr and "missing" in done.stderr
+    assert not (tmp_path / "x").exists()
 
 
 # ---- running it ----

@@ -22,7 +22,6 @@ ELSE = {
     "litellm_provider": "a key of LiteLLM's price file",
     "litellm_cache_params": "a section of the configuration",
     "weir_test": "a test's file",
-    "weir_static": "what the image's program is called while it is built",
 }
 
 

@@ -95,6 +95,9 @@ def test_the_hardened_service_serves(running):
     for line in (rf"Uid:\s+{uid}\s", r"CapEff:\s+0{16}\n", r"CapBnd:\s+0{16}\n", r"NoNewPrivs:\s+1\n", r"Seccomp:\s+2\n"):
         assert re.search(line, facts), (line, facts)
     assert running.run("stat", "-c", "%a %U", "/var/log/litellm", "/var/log/litellm/requests.log").stdout.split() == ["750", "litellm", "640", "litellm"]
+    threads = running.run("sh", "-c", f"cat /proc/{now['MainPID']}/task/*/stat").stdout
+    policies = {name: int(rest.split()[38]) for name, rest in re.findall(r"\((.*)\) (.*)", threads)}  # proc(5): policy is field 41
+    assert policies["weir-scrape"] == os.SCHED_IDLE and policies["weir"] == os.SCHED_OTHER
     seen = running.run("nsenter", "--target", now["MainPID"], "--mount", "ls", "/proc", "/home").stdout.split()
     assert "self" in seen and "meminfo" not in seen  # ProcSubset=pid
 
