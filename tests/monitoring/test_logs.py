@@ -282,6 +282,7 @@ def test_loki_has_room_for_a_busy_gateway():
     assert size(limits["max_line_size"]) == LINE_BYTES_MAX and limits["max_line_size_truncate"] is True
     assert size(limits["per_stream_rate_limit"]) > at_noon and limits["ingestion_rate_mb"] * 1e6 > at_noon
     assert size(limits["per_stream_rate_limit_burst"]) >= size(limits["per_stream_rate_limit"])
+    assert limits["ingestion_rate_mb"] * 1e6 >= size(limits["per_stream_rate_limit"]), "else one stream never gets so far"
     assert limits["ingestion_burst_size_mb"] >= limits["ingestion_rate_mb"] and limits["max_global_streams_per_user"] >= 1000
     assert int(limits["max_query_length"].removesuffix("h")) > int(limits["retention_period"].removesuffix("h"))
     assert limits["reject_old_samples_max_age"] == "168h"

@@ -91,7 +91,8 @@ SANDBOX = {"PrivateUsers=yes", "ProtectSystem=strict", "PrivateTmp=yes", "Protec
            "SystemCallErrorNumber=EPERM"}
 OF_THE_MACHINE = SANDBOX | {"AmbientCapabilities=", "CapabilityBoundingSet=", "ProtectHome=yes", "PrivateDevices=yes", "DevicePolicy=closed",
                             "ProtectProc=invisible", "KeyringMode=private", "UMask=0027", "WantedBy=multi-user.target"}
-GATEWAY = {"MemoryDenyWriteExecute=yes", "SystemCallFilter=~@privileged @resources", "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "UMask=0027"}
+GATEWAY = {"MemoryDenyWriteExecute=yes", "SystemCallFilter=~@privileged @resources", "SystemCallFilter=sched_setscheduler",
+           "RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX", "UMask=0027"}
 LESS = {"alloy.service": {"PrivateUsers=yes"}}  # it reads the log by a group, which a namespace of users would hide
 
 
