@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import resource
 import shutil
 import signal
@@ -352,6 +353,23 @@ def test_logs(project, tmp_path):
     refused(run(BACKUP, "-o", tmp_path / "o2", "--with-logs", "--log-file", tmp_path / "none.log"), "no such log")
 
 
+def test_each_part_alone(project, tmp_path):
+    """--only of each, and what is said of what was restored and what to do with it."""
+    for name in ("gateway.yaml", "keys.db", "requests.log"):
+        (tmp_path / name).write_text("model_list: []\n")
+    archive = backup(tmp_path / "out", "--project", project, "--no-system", "--config", tmp_path / "gateway.yaml", "--with-secrets", "--secret",
+                     tmp_path / "keys.db", "--with-logs", "--log-file", tmp_path / "requests.log")
+    parts = ["project", "system", "secrets", "logs"]
+    for only in (*([part] for part in parts), parts):
+        words = [word for part in only for word in ("--only", part)] if len(only) == 1 else []
+        folder = tmp_path / "-".join(only)
+        ran = run(RESTORE, *words, archive, folder)
+        assert ran.returncode == 0 and f"restored into {folder}: {' '.join(only)}\n" in ran.stdout, ran
+        assert {path.name for path in folder.iterdir() if path.is_dir()} == set(only)
+        assert re.findall(r"^  (\w+)/ ", ran.stdout, re.M) == only
+    assert f"cp -dR {tmp_path}/project/project/. CHECKOUT/" in run(RESTORE, "--force", "--only", "project", archive, tmp_path / "project").stdout
+
+
 def test_a_dry_run_writes_nothing(project, tmp_path):
     ran = run(BACKUP, "-o", tmp_path / "out", "--project", project, "--no-system", "--dry-run")
     assert ran.returncode == 0 and "project/monitoring/loki/loki.yml" in ran.stdout and not (tmp_path / "out").exists()
@@ -360,12 +378,13 @@ def test_a_dry_run_writes_nothing(project, tmp_path):
 
 def test_keep_removes_the_oldest_and_nothing_else(project, tmp_path):
     (tmp_path / "out").mkdir()
-    stranger = tmp_path / "out/monitoring-notes.txt"
-    stranger.write_text("mine")
+    strangers = [tmp_path / "out" / name for name in ("monitoring-notes.txt", "a-backup.tar.gz", "monitoring-of-mine.tar.zst")]
+    for stranger in strangers:
+        stranger.write_text("mine")
     made = [backup(tmp_path / "out", "--project", project, "--no-system") for _ in range(3)]
     newest = backup_with_keep(tmp_path / "out", project, 2)
-    assert sorted(p for p in archives(tmp_path / "out") if p != stranger) == [made[2], newest]
-    assert stranger.exists()
+    assert sorted(p for p in archives(tmp_path / "out") if p not in strangers) == [made[2], newest]
+    assert all(stranger.exists() for stranger in strangers)
 
 
 def backup_with_keep(output, project, keep):
