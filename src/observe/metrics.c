@@ -283,6 +283,8 @@ void metrics_passed_on(struct metrics *m, int worker, const struct record *r)
     bool folded = false;
     key_of_record(&k, r);
     fallback_count(m, &m->shards[worker], &k, r, true, &folded);
+    if (folded)
+        COUNTER_ADD(m->shards[worker].overflows, 1);
 }
 
 void metrics_record_named(struct metrics *m, int worker, const struct record *r)
