@@ -19,6 +19,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "observe/process.h"
 
 /* What one answer can add: a provider's nonsense must not wrap a counter. */
 #define TOKENS_MAX   ((int64_t)1 << 40)
@@ -369,6 +370,7 @@ struct metrics *metrics_new(int workers, const struct config *c)
     for (int i = 0; i < workers; i++)
         shard_init(m, &m->shards[i]);
     metrics_expect(m, c);
+    process_prepare();
     return m;
 }
 
