@@ -43,8 +43,8 @@ def inline(page):
 
 
 def simple_commands(line):
-    """[[word, ...], ...]: what stands between &&, ; and |, with leading NAME=value taken off."""
-    words, parts = shlex.split(line, comments=True), [[]]
+    """[[word, ...], ...]: what stands between &&, ; and |, with leading NAME=value taken off, and (...) around all of it."""
+    words, parts = shlex.split(re.sub(r"^\((.*)\)$", r"\1", line), comments=True), [[]]
     for word in words:
         if word in ("&&", "|", ";"):
             parts.append([])
@@ -69,6 +69,8 @@ def check_weir(words):
     name = next(n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS)
     rest = words[len(name.split()):]
     check_options(rest, options_of(str(WEIR), *name.split()))
+    if name == "compare" and "--models" in rest:
+        assert len([w for w in rest[rest.index("--models") + 1:rest.index("--models") + 3] if not w.startswith("-")]) == 2, "two models are the least"
     for option, value in zip(rest, rest[1:]):
         if option == "--config" and not value.startswith("/"):
             assert (ROOT / value).is_file() or value == "config.yaml", value
