@@ -477,8 +477,14 @@ def test_rotated_logs_are_compressed_and_deleted(tmp_path):
         path.write_text("x\n")
     hours_ago = time.time() - 2 * 3600
     os.utime(old, (hours_ago, hours_ago))
+    just_over, just_under = time.time() - 14 * 86400 - 300, time.time() - 14 * 86400 + 300
+    kept = tmp_path / "requests.log-20260101-1767225601.gz"
+    kept.write_text("x\n")
+    os.utime(kept, (just_under, just_under))
     for path in (older, other):
-        os.utime(path, (0, 0))
+        os.utime(path, (just_over, just_over))
+    assert kept.name in rotate(log) and not older.exists(), "two weeks, not a day more"
+    kept.unlink()
     assert rotate(log) == ["requests.log-20260102-1767312000.gz"] and other.exists()
     assert subprocess.run(["zcat", tmp_path / "requests.log-20260102-1767312000.gz"], capture_output=True, check=True).stdout == b"x\n"
 
