@@ -64,7 +64,7 @@ static struct config_listener where(struct arena *a)
 /* "status" of {"status": "healthy", ...}; STR_NONE for what is no such object. */
 static struct str status_of(struct arena *a, const struct question *q)
 {
-    const struct json_node *root = json_parse(a, buf_str(&q->body), NULL),
+    const struct json_node *root = json_parse(a, q->answer.body, NULL),
                            *n = root ? json_get(root, "status") : NULL;
     return n && n->kind == JSON_STRING ? n->text : STR_NONE;
 }
@@ -72,21 +72,21 @@ static struct str status_of(struct arena *a, const struct question *q)
 static int tell(struct arena *a, const struct question *q, struct str url, uint64_t took_ns)
 {
     struct str status = status_of(a, q), found;
-    if (q->status == 200 && str_eq(status, STR("healthy"))) {
+    if (q->answer.status == 200 && str_eq(status, STR("healthy"))) {
         if (!quiet)
             printf("ready: %.*s, %.1f ms\n", STR_ARG(url), (double)took_ns / 1e6);
         return EXIT_GOOD;
     }
-    if (q->status == 0)
-        found = arena_printf(a, "%.*s: %s", STR_ARG(url), q->failure);
+    if (q->answer.status == 0)
+        found = arena_printf(a, "%.*s: %s", STR_ARG(url), q->answer.failure);
     else if (status.n)
-        found = arena_printf(a, "%.*s is not ready: status %d, %.*s", STR_ARG(url), q->status,
-                             (int)MIN(status.n, (size_t)80), status.p);
+        found = arena_printf(a, "%.*s is not ready: status %d, %.*s", STR_ARG(url),
+                             q->answer.status, (int)MIN(status.n, (size_t)80), status.p);
     else
         found = arena_printf(a,
                              "%.*s answered status %d to /health/readiness, not as weir does: "
                              "another program listens there",
-                             STR_ARG(url), q->status);
+                             STR_ARG(url), q->answer.status);
     return say(found.p);
 }
 

@@ -314,6 +314,8 @@ static int tell(struct job *j)
     for (size_t i = 0; i < exports.count && written; i++)
         written = export_to(&j->p, exports.values[i], &e);
     int status = profile_status(COMMAND, &j->p.run);
+    int added = j->p.overhead ? overhead_status(COMMAND, j->p.overhead) : EXIT_GOOD;
+    status = MAX(status, added);
     if (!written)
         status = measure_options_fail(COMMAND, &e, EXIT_UNREACHABLE);
     if (status == EXIT_GOOD && j->p.baseline && j->p.baseline->failed) {
@@ -377,7 +379,9 @@ const struct command cmd_profile_latency = {
         "\n"
         "Exits 1 when no request was answered, when this program and not the server was the "
         "limit,\n"
-        "and on a regression; 3 when nobody could be reached. Ctrl-C ends with the report so far.\n"
+        "and on a regression; 3 when nobody could be reached, at the URL or at that of --direct. "
+        "Ctrl-C\n"
+        "ends with the report so far.\n"
         "What is measured, and how to read it: docs/profile.md.\n",
     .options = options,
     .run = run,

@@ -187,6 +187,15 @@ static const struct listeners *find_sockets(struct takeover *t, const struct con
     return t->listeners.count ? &t->listeners : NULL;
 }
 
+/* The weir that was to be taken over from is stopping (handover_stop), and waits for the end of this process. */
+static bool is_not_wanted_any_more(void)
+{
+    if (!successor || !serve_stop_is_asked())
+        return false;
+    diag_info("told to end before it has taken over");
+    return true;
+}
+
 /* Takes over the reference to `c`. */
 static int serve(struct config *c, int signal_fd, struct err *e)
 {
@@ -196,12 +205,13 @@ static int serve(struct config *c, int signal_fd, struct err *e)
     struct service *service = NULL;
     int status = EXIT_PROBLEM;
     const struct listeners *sockets = find_sockets(&takeover, c, e);
-    if (!e->text[0])
+    bool stop = is_not_wanted_any_more();
+    if (!e->text[0] && !stop)
         log = open_log(c, e);
-    if (e->text[0]) {
+    if (e->text[0] || stop) {
         config_put(c);
         takeover_end(&takeover);
-        return EXIT_PROBLEM;
+        return e->text[0] ? EXIT_PROBLEM : EXIT_GOOD;
     }
     struct gateway_options o = {
         .config = c,
@@ -214,7 +224,9 @@ static int serve(struct config *c, int signal_fd, struct err *e)
         .took_over = takeover.socket >= 0,
     };
     g = gateway_new(&o, e);
-    if (g && gateway_start(g, e))
+    if (g && is_not_wanted_any_more())
+        status = EXIT_GOOD;
+    else if (g && gateway_start(g, e))
         status = serve_until_end(g, signal_fd, &takeover, say_ready, &service, e);
     takeover_end(&takeover);
     gateway_free(g);

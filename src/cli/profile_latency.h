@@ -40,9 +40,14 @@ void baseline_fini(struct baseline *b);
 enum { OVERHEAD_METRICS = 2 }; /* total, TTFT */
 
 struct overhead {
-    struct str url; /* around it */
     size_t pairs, block;
     uint64_t failed;
+    /* What became of the requests through the gateway, and of those around it. */
+    struct overhead_side {
+        struct str url;
+        uint64_t outcomes[OUTCOME_COUNT];
+        char error[SAMPLE_ERROR_BYTES]; /* of the first that failed */
+    } through, direct;
     struct overhead_metric {
         size_t count; /* pairs of which both blocks have it */
         double median_ns, low_ns,
@@ -50,12 +55,15 @@ struct overhead {
         double through_ns, direct_ns; /* medians of the blocks' medians */
     } metrics[OVERHEAD_METRICS];
 };
-/* `through` and `direct` differ in target and model only. False with a sentence. */
+/* `through` and `direct` differ in target and model only. Ends after the first pair where one of the two answers nothing. False with a sentence: it
+ * could not be started. */
 MUST_USE bool overhead_measure(struct overhead *o, const struct profile_run_options *through,
                                const struct profile_run_options *direct, size_t pairs, size_t block,
                                struct err *e);
 void overhead_write(const struct overhead *o, enum table_format format, const struct term *t);
 void overhead_json(const struct overhead *o, struct json_out *j);
+/* As profile_status: a problem where one of the two answered nothing, or no pair has both. Says why on stderr. */
+int overhead_status(const char *command, const struct overhead *o);
 
 /* ---- the report ---- */
 

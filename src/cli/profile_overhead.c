@@ -7,6 +7,7 @@
 
 #include "cli/profile_latency.h"
 #include "cli/sentences.h"
+#include "measure/failure.h"
 
 static const enum measured metrics[OVERHEAD_METRICS] = {MEASURED_TOTAL, MEASURED_TTFT};
 
@@ -34,7 +35,8 @@ static void summarize(struct overhead_metric *m, double *differences, double *th
 
 struct block {
     double medians[OVERHEAD_METRICS];
-    uint64_t failed;
+    uint64_t failed, outcomes[OUTCOME_COUNT];
+    char error[SAMPLE_ERROR_BYTES];
 };
 
 static double group_median(const struct results_group *g, enum measured m, double *room)
@@ -55,10 +57,21 @@ static bool run_block(const struct profile_run_options *o, size_t block, struct 
         for (size_t i = 0; i < OVERHEAD_METRICS; i++)
             out->medians[i] = group_median(&run.results->total, metrics[i], room);
         out->failed = results_failures(&run.results->total);
+        memcpy(out->outcomes, run.results->total.outcomes, sizeof out->outcomes);
+        snprintf(out->error, sizeof out->error, "%s",
+                 run.results->failure_count ? run.results->failures[0].error : "");
         profile_run_fini(&run);
     }
     mem_free(room);
     return good;
+}
+
+static void take_side(struct overhead_side *s, const struct block *b)
+{
+    for (int i = 0; i < OUTCOME_COUNT; i++)
+        s->outcomes[i] += b->outcomes[i];
+    if (!s->error[0])
+        memcpy(s->error, b->error, sizeof s->error);
 }
 
 /* A pair more where both blocks have the metric. */
@@ -75,8 +88,16 @@ static void take_pair(struct overhead *o, const struct block *through, const str
         differences[pairs + at] = through->medians[i];
         differences[2 * pairs + at] = direct->medians[i];
     }
+    take_side(&o->through, through);
+    take_side(&o->direct, direct);
     o->failed += through->failed + direct->failed;
     o->pairs++;
+}
+
+/* After a pair: has one of the two answered nothing? The rest would only take as long as its failures do. */
+static bool is_silent(const struct overhead *o)
+{
+    return o->pairs > 0 && (!o->through.outcomes[OUTCOME_OK] || !o->direct.outcomes[OUTCOME_OK]);
 }
 
 bool overhead_measure(struct overhead *o, const struct profile_run_options *through,
@@ -86,8 +107,9 @@ bool overhead_measure(struct overhead *o, const struct profile_run_options *thro
     double *room = mem_alloc(OVERHEAD_METRICS * 3 * pairs * sizeof *room);
     struct profile_run_options sides[2] = {*through, *direct};
     bool good = true;
-    *o = (struct overhead){.url = direct->target->url, .block = block};
-    for (size_t pair = 0; pair < pairs && good && !profile_interrupted(); pair++) {
+    *o = (struct overhead){
+        .through.url = through->target->url, .direct.url = direct->target->url, .block = block};
+    for (size_t pair = 0; pair < pairs && good && !profile_interrupted() && !is_silent(o); pair++) {
         struct block found[2];
         size_t first = pair % 2;
         for (size_t k = 0; k < 2 && good; k++) {
@@ -108,6 +130,46 @@ bool overhead_measure(struct overhead *o, const struct profile_run_options *thro
 
 /* ---- saying ---- */
 
+static bool has_pairs(const struct overhead *o)
+{
+    for (size_t i = 0; i < OVERHEAD_METRICS; i++)
+        if (o->metrics[i].count > 0)
+            return true;
+    return false;
+}
+
+/* Why there is nothing to tell. False: it is not this side. */
+static bool blame(const struct overhead_side *s, struct err *e)
+{
+    if (s->outcomes[OUTCOME_OK])
+        return false;
+    if (outcomes_are_unreached(s->outcomes))
+        return !err_set(e, "no request reached %.*s: %.300s; is it running?", STR_ARG(s->url),
+                        s->error);
+    return !err_set(e, "no request to %.*s was answered well: %.300s", STR_ARG(s->url), s->error);
+}
+
+static void say_why_not(const struct overhead *o, struct err *e)
+{
+    if (!blame(&o->direct, e) && !blame(&o->through, e))
+        err_set(e, "in no pair of blocks both ways were answered well: %.300s",
+                o->direct.error[0] ? o->direct.error : o->through.error);
+}
+
+int overhead_status(const char *command, const struct overhead *o)
+{
+    struct err e = {0};
+    if (o->pairs == 0 || has_pairs(o))
+        return EXIT_GOOD;
+    say_why_not(o, &e);
+    err_prefix(&e, "--direct");
+    return measure_options_fail(command, &e,
+                                outcomes_are_unreached(o->direct.outcomes) ||
+                                        outcomes_are_unreached(o->through.outcomes)
+                                    ? EXIT_UNREACHABLE
+                                    : EXIT_PROBLEM);
+}
+
 void overhead_write(const struct overhead *o, enum table_format format, const struct term *term)
 {
     static const struct table_column columns[] = {
@@ -117,8 +179,14 @@ void overhead_write(const struct overhead *o, enum table_format format, const st
     struct table t;
     if (format == TABLE_CSV || o->pairs == 0)
         return;
+    if (!has_pairs(o)) {
+        struct err e = {0};
+        say_why_not(o, &e);
+        fprintf(term->out, "\nWhat the gateway adds is not known: %s\n", e.text);
+        return;
+    }
     table_init(&t, columns, COUNT(columns));
-    table_title(&t, "What the gateway adds, against %.*s", STR_ARG(o->url));
+    table_title(&t, "What the gateway adds, against %.*s", STR_ARG(o->direct.url));
     for (size_t i = 0; i < OVERHEAD_METRICS; i++) {
         const struct overhead_metric *m = &o->metrics[i];
         if (m->count == 0)
@@ -143,7 +211,7 @@ void overhead_write(const struct overhead *o, enum table_format format, const st
 void overhead_json(const struct overhead *o, struct json_out *j)
 {
     json_nest(j, "overhead", "{");
-    json_text(j, "direct_url", o->url);
+    json_text(j, "direct_url", o->direct.url);
     json_count(j, "pairs", o->pairs);
     json_count(j, "requests_a_block", o->block);
     json_count(j, "failed", o->failed);

@@ -4,16 +4,15 @@
  * connect to. No proxy of the environment is used, and the certificate is not checked: it may be for another name than this machine's. */
 #pragma once
 
-#include "base/buf.h"
 #include "config/config.h"
+#include "http/ask.h"
 
 struct question {
-    struct buf body; /* of the answer; empty when it was longer than allowed */
-    int status;      /* 0: no answer, see `failure` */
-    char failure[256];
+    struct http_answer answer;
+    struct arena arena; /* what the answer points into */
 };
 
-/* Asks and waits, on a loop of its own. True: there is an answer; false: q->failure says why not, in a sentence. question_fini either way. */
+/* Asks and waits (http_ask). True: there is an answer; false: q->answer.failure says why not, in a sentence. question_fini either way. */
 MUST_USE bool question_ask(struct question *q, const struct config_listener *at, struct str request,
                            size_t body_bytes_max, int64_t timeout_ms);
 void question_fini(struct question *q);

@@ -8,6 +8,8 @@ struct service;
 
 /* Blocks the signals that serve_until_end takes, before any thread starts, so that all of them arrive there; a signalfd. */
 int serve_block_signals(void);
+/* Has a signal come by now that serve_until_end would take for the end? */
+bool serve_stop_is_asked(void);
 /* Runs the control thread's loop: signals, and the two sides of a handover. `say_ready` is called once all is there, the door for the next one
  * included. Returns an exit status. `*service` is to be freed when the workers have ended. */
 int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,

@@ -17,7 +17,7 @@
 
 /* ---- asking the weir that runs ---- */
 
-/* False: there is nobody to ask, and q->failure says why. */
+/* False: there is nobody to ask, and q->answer.failure says why. */
 static bool ask(struct question *q, const struct config *c)
 {
     struct config_listener at = {
@@ -86,20 +86,21 @@ static bool take_answer(const struct question *q, const struct config *c, struct
 {
     struct arena a;
     arena_init(&a, NULL, 0);
-    struct json_node *root = json_parse(&a, buf_str(&q->body), NULL),
+    struct json_node *root = json_parse(&a, q->answer.body, NULL),
                      *changes = json_get(root, "changes");
     struct str path = text_of(root, "config"), error = text_of(json_get(root, "error"), "message");
-    bool good = q->status == 200 && changes && changes->kind == JSON_ARRAY && is_this_file(c, path);
-    *refused = q->status == error_info(ERR_CONFIG_INVALID)->http_status && error.n;
+    bool good =
+        q->answer.status == 200 && changes && changes->kind == JSON_ARRAY && is_this_file(c, path);
+    *refused = q->answer.status == error_info(ERR_CONFIG_INVALID)->http_status && error.n;
     if (good)
         read_changes(changes, d);
     else if (*refused)
         snprintf(why, room, "%.*s", STR_ARG(error));
-    else if (q->status == 200)
+    else if (q->answer.status == 200)
         snprintf(why, room, "the weir that runs has another configuration, %.*s", STR_ARG(path));
     else
-        snprintf(why, room, "what runs there answered %d%s%.*s", q->status, error.n ? ": " : "",
-                 STR_ARG(error));
+        snprintf(why, room, "what runs there answered %d%s%.*s", q->answer.status,
+                 error.n ? ": " : "", STR_ARG(error));
     arena_fini(&a);
     return good;
 }
@@ -171,7 +172,7 @@ int serve_dry_run(const struct config *c, const char *name, bool as_json)
     char why[1024] = "";
     bool refused = false, compared = false;
     if (!ask(&q, c)) {
-        snprintf(why, sizeof why, "%s", q.failure);
+        snprintf(why, sizeof why, "%s", q.answer.failure);
     } else {
         arena_init(&d.arena, NULL, 0);
         compared = take_answer(&q, c, &d, &refused, why, sizeof why);

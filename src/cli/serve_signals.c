@@ -3,7 +3,7 @@
  *   SIGHUP            reload the configuration
  *   SIGUSR1           open the log anew (rotation)
  *   SIGUSR2           start this program again and hand the listening sockets over to it
- *   SIGTERM, SIGINT   drain: no new connections, open ones may finish; a second one ends at once
+ *   SIGTERM, SIGINT   drain: no new connections, open ones may finish; a second one ends at once. A successor that is not ready yet ends first
  *
  * Signals come through a signalfd, so everything here runs between two events of the control thread's loop. What systemd is told of it is service.c's. A
  * process that has handed over says nothing any more: the service is the new one. */
@@ -25,7 +25,8 @@ struct serving {
     struct handover *handover;
     struct service *service; /* NULL: not ready yet, or never ours */
     struct timer look;       /* while draining: are all workers done? */
-    bool draining;           /* SIGTERM came */
+    const char *stopped_by;  /* SIGTERM came, or SIGINT; NULL: not yet */
+    bool draining; /* and a successor that was not ready yet, if there was one, has ended */
 };
 
 static sigset_t mask_before; /* what a successor is started with */
@@ -53,16 +54,11 @@ static void look(struct timer *t)
     timer_set(s->loop, t, loop_now_ns(s->loop) + LOOK_NS);
 }
 
-static void begin_drain(struct serving *s, const char *why)
+static void drain(void *arg)
 {
-    if (s->draining) {
-        diag_warn("a second signal: not waiting any longer");
-        gateway_stop_now(s->gateway);
-        loop_stop(s->loop);
-        return;
-    }
+    struct serving *s = arg;
     s->draining = true;
-    diag_info("%s: no new connections; %llu open ones may finish within %lld s", why,
+    diag_info("%s: no new connections; %llu open ones may finish within %lld s", s->stopped_by,
               (unsigned long long)connections_left(s->gateway),
               (long long)s->gateway->snapshot->config->drain_timeout_ms / 1000);
     gateway_drain(s->gateway);
@@ -70,11 +66,25 @@ static void begin_drain(struct serving *s, const char *why)
     timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
 }
 
+static void stop(struct serving *s, const char *why)
+{
+    if (s->stopped_by) {
+        diag_warn("a second signal: not waiting any longer");
+        handover_kill(s->handover);
+        gateway_stop_now(s->gateway);
+        loop_stop(s->loop);
+        return;
+    }
+    s->stopped_by = why;
+    if (!handover_stop(s->handover, drain))
+        drain(s);
+}
+
 /* ---- signals ---- */
 
 static void on_reload_signal(struct serving *s)
 {
-    if (s->gateway->draining)
+    if (s->stopped_by || s->gateway->draining)
         diag_info("SIGHUP: not reloading any more, this process is about to end");
     else
         gateway_reload(s->gateway, RELOAD_BY_SIGNAL);
@@ -83,7 +93,7 @@ static void on_reload_signal(struct serving *s)
 static void on_handover_signal(struct serving *s)
 {
     struct err e = {0};
-    if (s->gateway->draining)
+    if (s->stopped_by || s->gateway->draining)
         diag_info("SIGUSR2: nothing to hand over any more, this process is about to end");
     else if (handover_spawn(s->handover, &mask_before, &e))
         diag_info("SIGUSR2: started this program again; it takes over once it is ready");
@@ -105,7 +115,7 @@ static void on_signal(struct watch *w, uint32_t events)
         case SIGHUP: on_reload_signal(s); break;
         case SIGUSR2: on_handover_signal(s); break;
         case SIGCHLD: handover_reap(s->handover); break;
-        default: begin_drain(s, strsignal((int)info.ssi_signo));
+        default: stop(s, strsignal((int)info.ssi_signo));
         }
     }
 }
@@ -130,6 +140,8 @@ static void handed_over(void *arg, pid_t successor)
     service_hand_over(s->service, successor);
     diag_info("handed over to process %d; %llu open connections end here in their own time",
               (int)successor, (unsigned long long)connections_left(s->gateway));
+    if (s->stopped_by && !s->draining)
+        drain(s);
     timer_set(s->loop, &s->look, loop_now_ns(s->loop) + 1);
 }
 
@@ -144,6 +156,13 @@ static bool finish_takeover(struct takeover *t, struct err *e)
                   t->listeners.count);
     takeover_end(t);
     return taken;
+}
+
+bool serve_stop_is_asked(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
 int serve_until_end(struct gateway *g, int signal_fd, struct takeover *takeover,

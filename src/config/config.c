@@ -242,14 +242,10 @@ static void load_prices(struct loader *l, struct yaml_node *weir)
 
 static void read_process_environment(struct loader *l, struct yaml_node *root)
 {
-    struct yaml_node *general = yaml_get(root, "general_settings"),
-                     *variables = yaml_get(root, "environment_variables");
+    struct yaml_node *general = yaml_get(root, "general_settings");
     const char *key = loader_env(l, "LITELLM_MASTER_KEY");
     if (!l->config->master_key.n && !yaml_get(general, "master_key") && key)
         l->config->master_key = arena_str(l->arena, str_from(key));
-    if (loader_env(l, "LITELLM_LICENSE") && !yaml_get(variables, "LITELLM_LICENSE"))
-        loader_note(l, NULL,
-                    "LITELLM_LICENSE is set: none is needed, metrics and logs are free here");
 }
 
 /* The budget of the whole gateway is kept as a key's is, under a name that no key's hash can have been made to be. */

@@ -10,7 +10,13 @@
  *
  * Both accept between "ready" and "done", and both answer what they accept. Messages are datagrams (SOCK_SEQPACKET), so an end is either there or not,
  * and a process that dies is seen at once. Who may take over: a process of the same user, or root's; the new one checks the old one, too, since
- * anybody may bind an abstract name. Everything on the old one's side is non-blocking; the new one has nothing else to do yet and waits. */
+ * anybody may bind an abstract name. Everything on the old one's side is non-blocking; the new one has nothing else to do yet and waits.
+ *
+ * SIGTERM to the old one while one that it started is not ready yet ends both. Whoever sent it wants the service to stop, and knows one process: the
+ * other's number has been told to nobody, so what is left would hold the port unseen. systemd (KillMode=control-group) and the end of a container end both
+ * as well. (nginx leaves the new one: there an upgrade is completed by ending the old one, here that happens by itself.) The old one goes on serving
+ * until the new one is gone, since what comes into the queue of a socket that they share would be reset with it. If the new one is ready first, it has taken
+ * over, drains as it was told to, and so does the old one. Who was started with --takeover is its starter's to end. */
 #include "gateway/handover.h"
 
 #include <errno.h>
@@ -24,6 +30,7 @@
 #define OFFER_MAGIC      0x32726f7469657768u /* changes with the messages below */
 #define FDS_A_MESSAGE    64
 #define READY_TIMEOUT_NS (60 * NS_PER_S) /* the new one may have a large log to recover */
+#define STOP_TIMEOUT_NS  (5 * NS_PER_S)  /* well within the units' TimeoutStopSec= */
 #define ANSWER_TIMEOUT_S 10
 #define CHILD_FD         3
 #define CHILD_VARIABLE   "WEIR_TAKEOVER_FD"
@@ -58,6 +65,7 @@ struct handover {
     struct timer patience;
     pid_t child; /* started by us and not waited for yet; 0: none */
     handover_done *done;
+    handover_ended *ended; /* not NULL: handover_stop waits for the child */
     void *arg;
 };
 
@@ -141,7 +149,8 @@ static void close_watch(struct handover *h, struct watch *w)
 
 static void forget_peer(struct handover *h)
 {
-    timer_clear(h->gateway->control, &h->patience);
+    if (!h->ended) /* else it is for the child's end */
+        timer_clear(h->gateway->control, &h->patience);
     close_watch(h, &h->peer);
     h->gateway->successor_comes = false;
 }
@@ -158,6 +167,7 @@ static void peer_event(struct watch *w, uint32_t events)
         forget_peer(h); /* of a child handover_reap tells */
         return;
     }
+    h->ended = NULL;
     gateway_retire(h->gateway);
     close_watch(h, &h->door); /* the name is the new one's */
     h->done(h->arg, note.pid);
@@ -169,8 +179,12 @@ static void peer_event(struct watch *w, uint32_t events)
 static void lost_patience(struct timer *t)
 {
     struct handover *h = CONTAINER(t, struct handover, patience);
-    diag_error("the new process was not ready within %llu s; this one goes on",
-               (unsigned long long)(READY_TIMEOUT_NS / NS_PER_S));
+    if (h->ended)
+        diag_warn("process %d has not ended within %llu s: killing it", (int)h->child,
+                  (unsigned long long)(STOP_TIMEOUT_NS / NS_PER_S));
+    else
+        diag_error("the new process was not ready within %llu s; this one goes on",
+                   (unsigned long long)(READY_TIMEOUT_NS / NS_PER_S));
     (void)send_note(h->peer.fd, NOTE_GIVEN_UP);
     if (h->child)
         kill(h->child, SIGKILL);
@@ -293,13 +307,38 @@ void handover_reap(struct handover *h)
     if (!h || !h->child || waitpid(h->child, &status, WNOHANG) != h->child)
         return;
     pid_t child = h->child;
+    handover_ended *ended = h->ended;
     h->child = 0;
+    h->ended = NULL;
     if (h->gateway->handed_over)
         return;
+    if (ended) {
+        forget_peer(h);
+        ended(h->arg);
+        return;
+    }
     diag_error("process %d ended with %s %d before it was ready; this one goes on", (int)child,
                WIFSIGNALED(status) ? "signal" : "status",
                WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
     forget_peer(h);
+}
+
+bool handover_stop(struct handover *h, handover_ended *ended)
+{
+    if (!h || !h->child || h->gateway->handed_over)
+        return false;
+    diag_info("process %d, which was to take over, is to end as well", (int)h->child);
+    h->ended = ended;
+    kill(h->child, SIGTERM);
+    timer_set(h->gateway->control, &h->patience,
+              loop_now_ns(h->gateway->control) + STOP_TIMEOUT_NS);
+    return true;
+}
+
+void handover_kill(struct handover *h)
+{
+    if (h && h->child && !h->gateway->handed_over)
+        kill(h->child, SIGKILL);
 }
 
 struct handover *handover_new(struct gateway *g, handover_done *done, void *arg)
@@ -330,6 +369,7 @@ void handover_free(struct handover *h)
 {
     if (!h)
         return;
+    h->ended = NULL;
     forget_peer(h);
     close_watch(h, &h->door);
     mem_free(h);

@@ -15,6 +15,8 @@ struct handover;
 
 /* Called when another process has taken over, before that is told so. The gateway retires already. */
 typedef void handover_done(void *arg, pid_t successor);
+/* Called when the process that was to take over has ended before it was ready. */
+typedef void handover_ended(void *arg);
 
 /* Answers a `weir serve --takeover` of the same user (or root) from now on. */
 struct handover *handover_new(struct gateway *g, handover_done *done, void *arg);
@@ -23,6 +25,10 @@ void handover_free(struct handover *h); /* NULL is fine */
  * it with. False: it could not be started, or one is under way. */
 MUST_USE bool handover_spawn(struct handover *h, const sigset_t *signals, struct err *e);
 void handover_reap(struct handover *h); /* SIGCHLD */
+/* SIGTERM: tells a process that handover_spawn started, and that is not ready yet, to end as well. False: there is none. True: either
+ * `ended` follows (with handover_new's `arg`; by SIGKILL after 5 s), or handover_done, if it was ready before it heard of it: then it drains, too. */
+MUST_USE bool handover_stop(struct handover *h, handover_ended *ended);
+void handover_kill(struct handover *h); /* such a process ends at once; NULL is fine */
 
 /* ---- the process that takes over ---- */
 

@@ -319,6 +319,7 @@ void server_next_request(struct http_conn *c)
 static void conn_handshake(struct http_conn *c)
 {
     enum io io = stream_handshake(&c->stream);
+    c->heard_ns = loop_now_ns(c->server->loop);
     if (io == IO_AGAIN)
         return;
     if (io != IO_OK) {
@@ -412,6 +413,7 @@ static void conn_open(struct http_server *s, int fd, const struct sock_addr *pee
         .next = s->open,
         .link = &s->open,
         .writable = true,
+        .heard_ns = loop_now_ns(s->loop),
     };
     buf_init(&c->in, input_max(s), &s->blocks);
     buf_init(&c->out, 0, &s->blocks);
@@ -626,18 +628,37 @@ void http_server_set_tls(struct http_server *s, struct tls_server *tls)
     s->tls = tls;
 }
 
-/* A connection that was accepted and had no answer yet: its first request may be on its way, and gets `grace_ms` to come. */
+/* Is there something that the loop has not told of yet? */
+static bool input_waits(const struct http_conn *c)
+{
+    int bytes = 0;
+    return (c->state == CONN_READING && c->readable) ||
+           (ioctl(c->stream.fd, FIONREAD, &bytes) == 0 && bytes > 0);
+}
+
+/* Until when a connection without a request may still send one, for nobody told its client to go elsewhere. One that had an answer has had its chance, and so has
+ * one that was silent for `grace_ms`: 0. Whatever the kernel has already is a request, as far as one can know. */
+static uint64_t waits_until_ns(const struct http_conn *c, uint64_t grace_ns)
+{
+    uint64_t now_ns = loop_now_ns(c->server->loop);
+    uint64_t until_ns = c->answered ? 0 : c->heard_ns + grace_ns;
+    if (input_waits(c))
+        return now_ns + grace_ns;
+    return until_ns > now_ns ? until_ns : 0;
+}
+
 static void close_idle(struct http_server *s, int64_t grace_ms)
 {
-    uint64_t grace_ends_ns = loop_now_ns(s->loop) + (uint64_t)grace_ms * NS_PER_MS;
+    uint64_t grace_ns = (uint64_t)grace_ms * NS_PER_MS;
     for (struct http_conn *c = s->open, *next; c; c = next) {
         bool waits = c->state == CONN_HANDSHAKE ||
                      (c->state == CONN_READING && !buf_used(&c->in) && !c->in_body);
+        uint64_t until_ns = waits && grace_ms ? waits_until_ns(c, grace_ns) : 0;
         next = c->next;
-        if (c->state == CONN_LINGER || (waits && (c->answered || !grace_ms)))
+        if (c->state == CONN_LINGER || (waits && !until_ns))
             server_close(c);
-        else if (waits && c->timer.due_ns > grace_ends_ns)
-            timer_set(s->loop, &c->timer, grace_ends_ns);
+        else if (waits && c->timer.due_ns > until_ns)
+            timer_set(s->loop, &c->timer, until_ns);
     }
 }
 

@@ -71,8 +71,8 @@ MUST_USE bool http_server_listen(struct http_server *s, int listener, struct tls
 void http_server_deal(struct http_server *s, struct http_server *const *to, int count);
 /* Accepts at once all that wait in the listeners' queues: closing a socket that no other process has resets them. */
 void http_server_accept_waiting(struct http_server *s);
-/* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". Those accepted just now have a second for their first
- * request: nobody told them to go elsewhere. */
+/* Stops accepting, closes idle connections, lets running answers finish with "Connection: close". Those accepted less than a second ago have what is left of
+ * it for their first request: nobody told them to go elsewhere. What the kernel has of a request by now is answered, whoever sent it. */
 void http_server_drain(struct http_server *s);
 /* For weir mock's faults: the ports stay bound, but nothing listens, so connections are refused; idle ones are closed. False takes it back. TCP only. */
 void http_server_refuse(struct http_server *s, bool refuse);

@@ -22,7 +22,7 @@ enum conn_state {
 #define LINGER_MAX_MS   30000
 #define ACCEPTS_A_PASS  64
 #define WAITING_MAX     8192 /* in a listener's queue */
-#define GRACE_MS        1000 /* while draining, for the first request of a connection that was accepted */
+#define GRACE_MS        1000 /* draining: for a connection's first request, from heard_ns on */
 #define REFUSED_BACKLOG 4096 /* of a port that listens again */
 
 struct http_conn {
@@ -44,6 +44,7 @@ struct http_conn {
     struct task flush;
     struct buf in, out;
     size_t head_bytes, resume; /* head's length in `in`; how far its end was searched */
+    uint64_t heard_ns;         /* when it was accepted, or something came of the handshake */
     uint64_t owed;             /* bytes of the answer's announced length still to be queued */
     uint64_t linger_end_ns;
     size_t raw_at,

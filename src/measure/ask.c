@@ -1,98 +1,30 @@
-/* ask.c -- one request and its whole answer, on a loop of its own: for health checks and lists of models. Nothing here is measured closely. */
+/* ask.c -- questions to the target beside what is measured: health checks, lists of models. */
 #include "base/clock.h"
 #include "base/json.h"
+#include "http/ask.h"
 #include "measure/target.h"
 
 #define BODY_BYTES_MAX (16u << 20)
-
-struct ask {
-    struct http_exchange exchange;
-    struct measure_reply *reply;
-    struct arena *arena;
-    struct buf body;
-    bool over, too_long;
-    char failure[300];
-};
-
-static void on_head(struct http_exchange *x, const struct h1_head *h)
-{
-    struct ask *k = CONTAINER(x, struct ask, exchange);
-    k->reply->status = h->status;
-    k->reply->content_type = arena_str(k->arena, h1_get(h, H1_CONTENT_TYPE));
-}
-
-static void on_body(struct http_exchange *x, struct str piece)
-{
-    struct ask *k = CONTAINER(x, struct ask, exchange);
-    k->too_long |= !buf_append_str(&k->body, piece);
-}
-
-static void on_done(struct http_exchange *x)
-{
-    CONTAINER(x, struct ask, exchange)->over = true;
-}
-
-static void on_fail(struct http_exchange *x, enum error_code code, const char *detail)
-{
-    struct ask *k = CONTAINER(x, struct ask, exchange);
-    k->over = true;
-    /* The detail is about this connection; the sentence is the gateway's, about its upstreams. */
-    snprintf(k->failure, sizeof k->failure, "%s",
-             detail && *detail ? detail : error_info(code)->sentence);
-}
-
-/* Runs until the exchange is over. */
-static void run(struct ask *k, const struct measure_target *t, struct str request,
-                int64_t timeout_ms)
-{
-    struct http_client_limits limits = {.connect_timeout_ms = timeout_ms,
-                                        .max_head_bytes = H1_HEAD_BYTES_MAX};
-    struct pool blocks;
-    struct loop *loop = loop_new();
-    struct resolver *resolver = resolver_new(loop);
-    pool_init(&blocks, BUF_BLOCK_BYTES, 4, "ask");
-    struct http_client *client = http_client_new(loop, resolver, &blocks, &limits, 1);
-    struct iovec piece = {(char *)request.p, request.n};
-    k->exchange = (struct http_exchange){.target = &t->http,
-                                         .pieces = &piece,
-                                         .piece_count = 1,
-                                         .total_timeout_ms = timeout_ms,
-                                         .on_head = on_head,
-                                         .on_body = on_body,
-                                         .on_done = on_done,
-                                         .on_fail = on_fail};
-    http_send(client, &k->exchange);
-    while (!k->over)
-        loop_pass(loop, -1);
-    http_client_free(client);
-    resolver_free(resolver);
-    loop_settle(loop);
-    loop_free(loop);
-    pool_trim(&blocks);
-}
 
 bool measure_ask(const struct measure_target *t, struct arena *a, struct str method,
                  struct str path, struct str body, int64_t timeout_ms, struct measure_reply *out,
                  struct err *e)
 {
-    struct ask k = {.reply = out, .arena = a};
-    *out = (struct measure_reply){0};
-    buf_init(&k.body, BODY_BYTES_MAX, NULL);
+    struct http_answer answer;
     struct str head = measure_target_head(t, a, method, path), length = STR_NONE;
     if (body.n)
         length = arena_printf(a, "content-length: %zu\r\n", body.n);
     struct str request = arena_printf(a, "%.*s%.*sconnection: close\r\n\r\n%.*s", STR_ARG(head),
                                       STR_ARG(length), STR_ARG(body));
     uint64_t began_ns = clock_mono_ns();
-    run(&k, t, request, timeout_ms);
-    out->took_ns = clock_mono_ns() - began_ns;
-    out->body = arena_str(a, buf_str(&k.body));
-    buf_fini(&k.body);
-    if (k.failure[0]) {
-        out->status = 0;
-        return err_set(e, "%.*s: %s", STR_ARG(t->url), k.failure);
-    }
-    if (k.too_long)
+    bool answered = http_ask(&t->http, request, BODY_BYTES_MAX, timeout_ms, a, &answer);
+    *out = (struct measure_reply){.status = answer.status,
+                                  .body = answer.body,
+                                  .content_type = answer.content_type,
+                                  .took_ns = clock_mono_ns() - began_ns};
+    if (!answered)
+        return err_set(e, "%.*s: %s", STR_ARG(t->url), answer.failure);
+    if (answer.too_long)
         return err_set(e, "%.*s%.*s: the answer is longer than %u MiB", STR_ARG(t->url),
                        STR_ARG(path), BODY_BYTES_MAX >> 20);
     return true;

@@ -19,6 +19,7 @@
 #include <math.h>
 
 #include "base/clock.h"
+#include "observe/process.h"
 
 /* What one answer can add: a provider's nonsense must not wrap a counter. */
 #define TOKENS_MAX   ((int64_t)1 << 40)
@@ -283,6 +284,8 @@ void metrics_passed_on(struct metrics *m, int worker, const struct record *r)
     bool folded = false;
     key_of_record(&k, r);
     fallback_count(m, &m->shards[worker], &k, r, true, &folded);
+    if (folded)
+        COUNTER_ADD(m->shards[worker].overflows, 1);
 }
 
 void metrics_record_named(struct metrics *m, int worker, const struct record *r)
@@ -367,6 +370,7 @@ struct metrics *metrics_new(int workers, const struct config *c)
     for (int i = 0; i < workers; i++)
         shard_init(m, &m->shards[i]);
     metrics_expect(m, c);
+    process_prepare();
     return m;
 }
 

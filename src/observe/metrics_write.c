@@ -619,6 +619,14 @@ static void write_member(struct scrape *s, const struct family *f, const void *o
     scrape_sample(s, f, STR_NONE, STR_NONE, *(const uint64_t *)(const void *)at);
 }
 
+/* 0 would look like a restart where the kernel did not say. */
+static void write_process(struct scrape *s, const struct family *f)
+{
+    uint64_t value = f->source.process();
+    if (value)
+        scrape_sample(s, f, STR_NONE, STR_NONE, value);
+}
+
 /* ---- the table ---- */
 
 static const struct part token_types[] = {
@@ -723,7 +731,7 @@ static void write_family(struct scrape *s, const struct family *f)
     case SOURCE_EXPORT: write_member(s, f, s->process->exporter); break;
     case SOURCE_KEYS: scrape_each_key(s, f); break;
     case SOURCE_SCALAR: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.scalar(s)); break;
-    case SOURCE_PROCESS: scrape_sample(s, f, STR_NONE, STR_NONE, f->source.process()); break;
+    case SOURCE_PROCESS: write_process(s, f); break;
     case SOURCE_CALL: f->source.call(s, f); break;
     }
     sched_yield(); /* as give_way: making groups takes time as well */

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -17,19 +18,41 @@ uint64_t process_cpu_ns(void)
 /* proc(5), /proc/pid/statm: "size resident ...", in pages. */
 enum statm_field { STATM_SIZE, STATM_RESIDENT };
 
-/* Where no descriptor is left to look with, what was seen last: 0 would look like a restart just when that matters. */
+/* Opened once and kept: where no descriptor is left to open it with is just where the number is wanted. -1: not yet. */
+static int statm_kept = -1; /* [any, by compare and swap] */
+
+static int statm_fd(void)
+{
+    int kept = __atomic_load_n(&statm_kept, __ATOMIC_ACQUIRE);
+    if (kept >= 0)
+        return kept;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && !__atomic_compare_exchange_n(&statm_kept, &kept, fd, false, __ATOMIC_ACQ_REL,
+                                                __ATOMIC_ACQUIRE)) {
+        close(fd); /* another thread was first */
+        return kept;
+    }
+    return fd;
+}
+
+/* The kernel writes the text anew for each read from the start. */
 static uint64_t memory_bytes(enum statm_field field)
 {
-    static uint64_t last[2]; /* [any, relaxed] */
+    char text[128];
     unsigned long long pages[2];
-    FILE *f = fopen("/proc/self/statm", "re");
-    int got = f ? fscanf(f, "%llu %llu", &pages[STATM_SIZE], &pages[STATM_RESIDENT]) : 0;
-    if (f)
-        fclose(f);
-    if (got == 2)
-        __atomic_store_n(&last[field], pages[field] * (uint64_t)sysconf(_SC_PAGESIZE),
-                         __ATOMIC_RELAXED);
-    return __atomic_load_n(&last[field], __ATOMIC_RELAXED);
+    int fd = statm_fd();
+    ssize_t n = fd >= 0 ? pread(fd, text, sizeof text - 1, 0) : -1;
+    if (n <= 0)
+        return 0;
+    text[n] = '\0';
+    if (sscanf(text, "%llu %llu", &pages[STATM_SIZE], &pages[STATM_RESIDENT]) != 2)
+        return 0;
+    return pages[field] * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+void process_prepare(void)
+{
+    (void)statm_fd();
 }
 
 uint64_t process_virtual_bytes(void)
@@ -45,7 +68,7 @@ uint64_t process_open_fds(void)
 {
     uint64_t count = 0;
     DIR *d = opendir("/proc/self/fd");
-    if (!d) /* none left to look with: that is when it matters most */
+    if (!d) /* none of this process's left to look with: that is when it matters most */
         return errno == EMFILE ? process_max_fds() : 0;
     for (const struct dirent *e; (e = readdir(d));)
         count += e->d_name[0] != '.';

@@ -1,8 +1,13 @@
 """Fixtures: start a gateway, a simulated provider or a scripted upstream, and stop them all afterwards."""
+import atexit
+import contextlib
 import itertools
 import os
+import pathlib
 import signal
 import subprocess
+import threading
+import time
 
 import pytest
 
@@ -11,6 +16,41 @@ from harness import ROOT, Gateway, Mock, Upstream, config, model
 # Whoever runs this in the background has a shell that ignores Ctrl-C for it; what is started here shall not inherit that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def interrupted(number, _):
+    """As Ctrl-C: fixtures are finished. A second one ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt(signal.Signals(number).name)
+
+
+def children():
+    """Processes that this one started and that are not waited for."""
+    found = []
+    for task in pathlib.Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            found += map(int, (task / "children").read_text().split())
+    return found
+
+
+def end_what_is_left():
+    """Who is interrupted between the start of a process and what would have ended it leaves one. At the exit: tests are judged by then."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in children():
+            with contextlib.suppress(OSError):
+                os.kill(pid, number)
+        end = time.monotonic() + 2
+        while children() and time.monotonic() < end:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.02)
+
+
+if threading.current_thread() is threading.main_thread():
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) == signal.SIG_DFL:  # nohup's SIGHUP stays ignored
+            signal.signal(ending, interrupted)
+atexit.register(end_what_is_left)
 
 # promtool, prometheus, amtool: those of the machine first, then those that scripts/dev/install-deps unpacked.
 os.environ["PATH"] += f":{ROOT}/build/tools/usr/bin"

@@ -1,4 +1,6 @@
 """Handover: the listening sockets go from one process to the next, and no client notices."""
+import contextlib
+import errno
 import json
 import os
 import pathlib
@@ -6,9 +8,11 @@ import re
 import signal
 import socket
 import struct
+import sys
 import threading
 import time
 
+import harness
 import pytest
 from harness import PATIENCE_S, SANITIZED, Closed, Process, Raw, chat_body, config, model, request, wait_for
 
@@ -183,6 +187,107 @@ def test_a_successor_that_is_ready_after_the_signal_does_not_prolong_the_end(wei
         successor.send(struct.pack("=QIi", 0x32726f7469657768, 0, os.getpid()))
         assert w.wait(20) == 0
     assert "handed over to process" in w.said()
+
+
+# ---- SIGTERM while the next one is starting ----
+
+def started_by(w):
+    """The process that SIGUSR2 started, before it is ready."""
+    found = wait_for(lambda: pathlib.Path(f"/proc/{w.pid}/task/{w.pid}/children").read_text().split())
+    return int(found[0])
+
+
+@contextlib.contextmanager
+def starting_slowly(weir, mock):
+    """A gateway, its successor's process id, and what writes the configuration that the successor waits for."""
+    w = weir(config(model("a", mock.base, "openai/sim-fast"), weir_settings={"watch_config": False}))
+    text = w.config_path.read_text()
+    w.config_path.unlink()
+    os.mkfifo(w.config_path)
+    w.signal(signal.SIGUSR2)
+
+    def writer():
+        """somebody reads the pipe"""
+        try:
+            return os.fdopen(os.open(w.config_path, os.O_WRONLY | os.O_NONBLOCK), "w")
+        except OSError as none:
+            assert none.errno == errno.ENXIO
+            return None
+
+    with wait_for(writer) as pipe:
+        yield w, started_by(w), lambda: (pipe.write(text), pipe.close())
+
+
+def test_a_stop_ends_the_next_one_before_it_has_taken_over(weir, mock):
+    """Both are gone, in this order, and nobody is reset meanwhile."""
+    with starting_slowly(weir, mock) as (w, pid, go_on):
+        w.signal(signal.SIGTERM)
+        wait_for(lambda: f"process {pid}, which was to take over, is to end as well" in w.said())
+        w.signal(signal.SIGUSR2)
+        w.signal(signal.SIGHUP)
+        for _ in range(5):
+            assert w.chat("a").status == 200
+        go_on()
+        assert w.wait() == 0
+        assert not is_running(pid)
+    said = w.said()
+    assert "told to end before it has taken over" in said and "killing it" not in said and "has taken the listening" not in said
+    with pytest.raises(OSError):
+        w.connect()
+    w.requests(5)
+
+
+def test_a_next_one_that_does_not_end_is_killed(weir, mock):
+    with starting_slowly(weir, mock) as (w, pid, _):
+        w.signal(signal.SIGTERM)
+        assert w.wait() == 0
+        assert f"process {pid} has not ended within 5 s: killing it" in w.said() and not is_running(pid)
+
+
+def test_a_second_signal_does_not_wait_for_the_next_one(weir, mock):
+    with starting_slowly(weir, mock) as (w, pid, _):
+        w.signal(signal.SIGTERM)
+        wait_for(lambda: "is to end as well" in w.said())
+        w.signal(signal.SIGINT)
+        w.wait()
+        assert "a second signal" in w.said() and "killing it" not in w.said()
+        wait_for(lambda: not is_running(pid))
+
+
+# Stands for a weir that is ready at the moment at which it is told to end.
+READY_AT_SIGTERM = """#!{python} -B
+import os, signal, socket, struct, sys
+peer = socket.socket(fileno=3)
+peer.recv(4096)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+sys.stderr.write("waiting\\n")
+sys.stderr.flush()
+signal.sigtimedwait([signal.SIGTERM], 30)
+peer.setblocking(True)
+peer.send(struct.pack("=QIi", 0x32726f7469657768, 0, os.getpid()))
+kind = struct.unpack("=QIi", peer.recv(16))[1]
+sys.stderr.write("heard %d\\n" % kind)
+"""
+
+
+def test_a_next_one_that_is_ready_at_that_moment_has_taken_over(weir, mock, tmp_path, monkeypatch):
+    """Then the old one leaves it the sockets, and drains; the new one drains by the signal that it was sent."""
+    program, script = tmp_path / "weir", tmp_path / "script"
+    program.symlink_to(pathlib.Path(harness.WEIR).resolve())
+    script.write_text(READY_AT_SIGTERM.format(python=sys.executable))
+    script.chmod(0o755)
+    monkeypatch.setattr(harness, "WEIR", program)
+    w = weir(config(model("a", mock.base, "openai/sim-fast")))
+    program.unlink()
+    program.symlink_to(script)
+    w.signal(signal.SIGUSR2)
+    pid = started_by(w)
+    wait_for(lambda: "waiting" in w.said())
+    w.signal(signal.SIGTERM)
+    assert w.wait() == 0
+    wait_for(lambda: not is_running(pid))
+    assert f"handed over to process {pid}" in w.said() and "heard 1" in w.said()
+    assert [e["metadata"]["handed_over"] for e in events(w, "stop")] == [True]
 
 
 def test_another_number_of_workers_serves_all_sockets(weir, mock):

@@ -426,7 +426,7 @@ def test_spend_in_headers_and_metrics(weir, mock):
 
 def test_two_processes_share_a_key_file(weir, mock, tmp_path):
     """As when one takes over from another: what one makes or changes, the other knows within seconds, and what is spent is one sum."""
-    one, other = (weir(priced(mock, key_file=str(tmp_path / "shared.db"))) for _ in range(2))
+    one, other = (weir(priced(mock, key_file=str(tmp_path / "shared.db"), log_ring_dir=str(tmp_path))) for _ in range(2))
     key, gone = generate(one, key_alias="a")["key"], generate(other, key_alias="b")["key"]
     for gateway in (one, other):
         wait_for(lambda: all(gateway.chat(headers=bearer(k)).status == 200 for k in (key, gone)))

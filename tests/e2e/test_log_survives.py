@@ -175,8 +175,9 @@ def test_a_full_disk_delays_nobody_and_is_told(weir, mock, tmp_path):
         subprocess.run(["umount", "-l", str(disk)], check=False)
 
 
-def test_dev_full_never_stops_requests(weir, mock):
-    w = weir(config(model("sim-fast", mock.base), litellm_settings={"logging": {"log_file": "/dev/full"}}), log_file=None)
+def test_dev_full_never_stops_requests(weir, mock, tmp_path):
+    """Its rings are kept at the end, for who can write them one day: in the test's folder."""
+    w = weir(config(model("sim-fast", mock.base), litellm_settings={"logging": {"log_file": "/dev/full"}}, weir_settings={"log_ring_dir": str(tmp_path)}), log_file=None)
     for _ in range(20):
         assert w.chat().status == 200
     wait_for(lambda: w.metrics().total("weir_log_write_errors_total") > 0)

@@ -7,6 +7,7 @@ import os
 import pty
 import re
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -236,6 +237,28 @@ def test_the_gateways_key_goes_to_the_gateway_only(slots):
     done = profile("latency", *words, "--direct-key", "sk-provider", env={"LITELLM_API_KEY": "sk-environment"})
     assert gateway.keys == {"Bearer sk-gateway", "Bearer sk-environment"} and provider.keys == {None, "Bearer sk-provider"}
     assert "sk-" not in done.stdout + done.stderr
+
+
+def test_nobody_at_the_direct_address_is_said(server, tmp_path):
+    """The gateway's own figures are told all the same."""
+    out = tmp_path / "results.json"
+    words = ("--url", server, "--model", "sim-fast", "--iterations", 8, "--cold", 0)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    done = profile("latency", *words, "--direct", url, "--export", out, status=(3,))
+    reason = f"no request reached {url}: "
+    assert f"--direct: {reason}" in done.stderr and "is it running?" in done.stderr, done.stderr
+    assert f"What the gateway adds is not known: {reason}" in done.stdout and "Times on kept connections" in done.stdout
+    d = json.loads(out.read_text())
+    assert d["summary"]["ok"] == 8 and (d["overhead"]["pairs"], d["overhead"]["failed"]) == (1, 4)
+    assert d["overhead"]["latency"]["added_ms"] is None
+
+
+def test_a_direct_address_that_refuses_the_model_is_said(server):
+    with Mock("--error-rate", 1, "--error-status", 404) as wrong:
+        done = profile("latency", "--url", server, "--model", "sim-fast", "--iterations", 8, "--cold", 0,
+                       "--direct", f"http://127.0.0.1:{wrong.port}", status=(1,))
+        assert f"--direct: no request to http://127.0.0.1:{wrong.port} was answered well: " in done.stderr, done.stderr
 
 
 # ---- throughput ----

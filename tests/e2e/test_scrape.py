@@ -22,7 +22,11 @@ def ptrace(what, thread):
 
 
 def scrape_thread(w):
-    found = [task for task in pathlib.Path(f"/proc/{w.process.pid}/task").iterdir() if (task / "comm").read_text() == "weir-scrape\n"]
+    def named():
+        """the thread, once it has run so far as to name itself"""
+        return [task for task in pathlib.Path(f"/proc/{w.process.pid}/task").iterdir() if (task / "comm").read_text() == "weir-scrape\n"]
+
+    found = wait_for(named)
     assert len(found) == 1
     return int(found[0].name)
 

@@ -25,6 +25,14 @@ NOT_ARCHIVES = {".monitoring-backup.lock"}
 FORMATS = [pytest.param("zst", marks=pytest.mark.skipif(not shutil.which("zstd"), reason="no zstd here")), "gz"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def temporary(tmp_path_factory):
+    """Scripts that are killed leave their folder of work where the tests' own folders are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("temporary")))
+        yield
+
+
 def run(script, *words, **options):
     environment = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")} | {"NO_PROXY": "*"}
     return subprocess.run([script, *map(str, words)], capture_output=True, text=True, env=environment, timeout=60, check=False, **options)

@@ -187,7 +187,7 @@ def test_targets_of_the_gateway_as_a_service():
 
 def test_targets_of_a_gateway_on_the_host():
     assert targets_of(ON_HOST)["litellm"] == ["host.docker.internal:4000"]
-    assert "host.docker.internal:host-gateway" in ON_HOST["services"]["prometheus"]["extra_hosts"]
+    assert "host.docker.internal:${HOST_ADDRESS:-host-gateway}" in ON_HOST["services"]["prometheus"]["extra_hosts"]
     assert ON_HOST["services"]["litellm"]["scale"] == 0 and ON_HOST["services"]["logrotate"]["scale"] == 0
 
 
@@ -226,7 +226,7 @@ def test_engines_of_the_gateway_in_a_container():
         base = entry["litellm_params"].get("api_base", "")
         assert not LOCAL.search(base), base
         if "host.docker.internal" in base:
-            assert "host.docker.internal:host-gateway" in SERVICES["litellm"]["extra_hosts"]
+            assert "host.docker.internal:${HOST_ADDRESS:-host-gateway}" in SERVICES["litellm"]["extra_hosts"]
     assert config["weir_settings"]["host"] == "0.0.0.0" and config["weir_settings"]["port"] == PORTS["litellm"]
 
 
@@ -528,8 +528,14 @@ def test_rotated_logs_are_compressed_and_deleted(tmp_path):
         path.write_text("x\n")
     hours_ago = time.time() - 2 * 3600
     os.utime(old, (hours_ago, hours_ago))
+    just_over, just_under = time.time() - 14 * 86400 - 300, time.time() - 14 * 86400 + 300
+    kept = tmp_path / "requests.log-20260101-1767225601.gz"
+    kept.write_text("x\n")
+    os.utime(kept, (just_under, just_under))
     for path in (older, other):
-        os.utime(path, (0, 0))
+        os.utime(path, (just_over, just_over))
+    assert kept.name in rotate(log) and not older.exists(), "two weeks, not a day more"
+    kept.unlink()
     assert rotate(log) == ["requests.log-20260102-1767312000.gz"] and other.exists()
     assert subprocess.run(["zcat", tmp_path / "requests.log-20260102-1767312000.gz"], capture_output=True, check=True).stdout == b"x\n"
 

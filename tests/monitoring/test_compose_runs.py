@@ -79,16 +79,21 @@ def spec(project, name, root):
 def results(tmp_path_factory):
     """Both layouts at the same time, since each waits for its first scrapes: {name: (what was observed, what the programs said)}."""
     running = {}
-    for layout, project in (("compose", COMPOSE), ("host", ON_HOST)):
-        folder = tmp_path_factory.mktemp(layout)
-        services = [spec(project, name, folder / name) for name in ("litellm", "alertmanager", "prometheus")]
-        process = subprocess.Popen(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, "-B", ROOT / "tests/monitoring/compose_run.py"],
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        process.stdin.write(json.dumps(services))
-        process.stdin.close()
-        process.stdin = None
-        running[layout] = services, process
-    return {layout: told(*running[layout]) for layout in running}
+    try:
+        for layout, project in (("compose", COMPOSE), ("host", ON_HOST)):
+            folder = tmp_path_factory.mktemp(layout)
+            services = [spec(project, name, folder / name) for name in ("litellm", "alertmanager", "prometheus")]
+            process = subprocess.Popen(["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", sys.executable, "-B", ROOT / "tests/monitoring/compose_run.py"],
+                                       stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            running[layout] = services, process
+            process.stdin.write(json.dumps(services))
+            process.stdin.close()
+            process.stdin = None
+        return {layout: told(*running[layout]) for layout in running}
+    finally:
+        for _, process in running.values():
+            process.kill()  # and by --kill-child all that it runs; they have ended but where this is interrupted
+            process.wait()
 
 
 def told(services, process):

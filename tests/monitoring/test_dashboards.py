@@ -555,3 +555,9 @@ def test_what_may_be_empty_says_when():
         empty = panel.get("fieldConfig", {}).get("defaults", {}).get("noValue")
         if empty:
             assert len(empty) > 10 and empty[1:] in panel["description"], (name, panel["title"])
+
+
+def test_files_that_panels_name_are_there():
+    named = {(name, path) for name, panel in every_panel() for path in re.findall(r"\b(?:docs|scripts|monitoring)/[\w./-]*\w", json.dumps(panel))}
+    assert {path for _, path in named} > {"docs/runbooks.md", "scripts/debugging/analyze-logs"}
+    wrong([f"{name}: there is no {path}" for name, path in sorted(named) if not (ROOT / path).exists()])

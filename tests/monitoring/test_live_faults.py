@@ -170,7 +170,7 @@ class Gateways:
         self.full = stack.add_gateway("full", config(
             *(model(f"m{i}", base, "openai/sim-fast") for i in range(30)),
             litellm_settings={"logging": {"log_file": "/dev/full", "log_requests": True}, "prometheus_latency_buckets": [0.1, 3]},
-            weir_settings={"series_budget": 16, "log_ring_bytes": 65536, "workers": 1}), log_file=None)
+            weir_settings={"series_budget": 16, "log_ring_bytes": 65536, "workers": 1, "log_ring_dir": str(stack.folder)}), log_file=None)
         self.crowded = stack.add_gateway("crowded", config(model("m", base), weir_settings={"max_connections": 6, "workers": 1, "port": free_port()}))
         self.starved = stack.add_gateway("starved", config(model("m", base), weir_settings={"workers": 1}), limits={resource.RLIMIT_NOFILE: 64})
 

@@ -44,8 +44,8 @@ def inline(page):
 
 
 def simple_commands(line):
-    """[[word, ...], ...]: what stands between &&, ; and |, with leading NAME=value taken off."""
-    words, parts = shlex.split(line, comments=True), [[]]
+    """[[word, ...], ...]: what stands between &&, ; and |, with leading NAME=value taken off, and (...) around all of it."""
+    words, parts = shlex.split(re.sub(r"^\((.*)\)$", r"\1", line), comments=True), [[]]
     for word in words:
         if word in ("&&", "|", ";"):
             parts.append([])
@@ -70,6 +70,8 @@ def check_weir(words):
     name = next(n for n in (" ".join(words[:2]), words[0]) if n in COMMANDS)
     rest = words[len(name.split()):]
     check_options(rest, options_of(str(WEIR), *name.split()))
+    if name == "compare" and "--models" in rest:
+        assert len([w for w in rest[rest.index("--models") + 1:rest.index("--models") + 3] if not w.startswith("-")]) == 2, "two models are the least"
     for option, value in zip(rest, rest[1:]):
         if option == "--config" and not value.startswith("/"):
             assert (ROOT / value).is_file() or value == "config.yaml", value
@@ -187,7 +189,7 @@ def test_the_licence_is_taken_and_not_needed(tmp_path):
     gateway = Gateway(tmp_path, config(model("m", "http://127.0.0.1:1/v1")), env={"LITELLM_LICENSE": "lic-4711"})
     try:
         gateway.start()
-        assert quoted in gateway.said()
+        assert quoted in gateway.said() and gateway.said().count("LITELLM_LICENSE") == 1, "once, as the page says"
         assert gateway.get("/metrics").status == 200
         assert "lic-4711" not in gateway.said() + gateway.get("/metrics").text
     finally:

@@ -108,6 +108,27 @@ static void the_table_has_a_ceiling(void **state)
     metrics_free(m);
 }
 
+/* Whose labels it takes is counted, also where the record that follows keeps its own. */
+static void passed_on_past_the_ceiling(void **state)
+{
+    (void)state;
+    struct metrics *m = metrics_new(1, &config);
+    char name[16];
+    for (int i = 0; i < (int)FALLBACK_CELLS; i++) {
+        snprintf(name, sizeof name, "m%d", i);
+        struct record r = fell_back(name, "b", "failure");
+        metrics_passed_on(m, 0, &r);
+    }
+    check_near(sum_of(expose(m), "weir_metrics_series_overflow_total"), 0, 0);
+    struct record late = fell_back("late", "b", "success"), known = fell_back("m0", "b", "failure");
+    metrics_passed_on(m, 0, &late);
+    metrics_passed_on(m, 0, &known);
+    const char *text = expose(m);
+    check_near(sum_of(text, "weir_metrics_series_overflow_total"), 1, 0);
+    check_near(sum_of(text, "litellm_deployment_failed_fallbacks_total"), FALLBACK_CELLS + 2, 0);
+    metrics_free(m);
+}
+
 static void saved_and_loaded(void **state)
 {
     (void)state;
@@ -306,6 +327,7 @@ int main(void)
         cmocka_unit_test(why_the_first_could_not),
         cmocka_unit_test(other_requests_are_none),
         cmocka_unit_test(the_table_has_a_ceiling),
+        cmocka_unit_test(passed_on_past_the_ceiling),
         cmocka_unit_test(saved_and_loaded),
         cmocka_unit_test(a_state_file_cannot_fill_it),
         cmocka_unit_test(a_writer_and_a_scraper),

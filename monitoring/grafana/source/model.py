@@ -218,6 +218,17 @@ def bars(title, what, bad, unit, *series, width=8, **more):
                           "legend": {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": False}}, **more)
 
 
+def either(yes, no):
+    """A panel's words and colours for 1 and 0: states(..., **either("up", "DOWN"))."""
+    return {"mappings": [values(_1=(yes, GREEN), _0=(no, RED))], "thresholds": steps((1, GREEN), base=RED)}
+
+
+def on_the_right(name, unit):
+    """A series that is measured by an axis of its own."""
+    return {"matcher": {"id": "byName", "options": name},
+            "properties": [{"id": "unit", "value": unit}, {"id": "custom.axisPlacement", "value": "right"}]}
+
+
 def column(name, unit, thresholds=None, links=(), decimals=None):
     """How a table shows one column."""
     properties = [{"id": "unit", "value": unit}]

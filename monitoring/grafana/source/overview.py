@@ -1,7 +1,7 @@
 """01: the page to open first. Its first line answers, from left to right: is it up, does anything ring, what is asked of it, does it
 keep its promise, is it slow, what does it cost."""
-from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, SAME, TO_REQUEST, YELLOW, column, dashboard, drawn, lines, log_query, logs,
-                   or_zero, panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, values, worst)
+from model import (BLUE, FAILURES, GREEN, GREY, ORANGE, PAGES, RED, SAME, TO_REQUEST, YELLOW, column, dashboard, drawn, either, lines, log_query,
+                   logs, or_zero, panel, quantile, rate, row, stat, steps, table, text, to_logs, to_page, worst)
 
 VALID = 'outcome=~"success|provider_error|gateway_error"'
 UP = "min((up{@} * on (job, instance) weir_ready{@}) or on (job, instance) up{@})"
@@ -30,7 +30,7 @@ AT_A_GLANCE = row(
     "Is it healthy, what is slow, what fails, whose fault is it, what does it cost?", 4,
     stat("Gateway", "Whether every gateway answers Prometheus and takes requests; the worst one counts.",
          "look at the service (systemctl status, docker compose ps) and at its last lines; System health shows which instance it is.",
-         "none", UP, thresholds=steps((1, GREEN), base=RED), mappings=[values(_1=("up", GREEN), _0=("DOWN", RED))],
+         "none", UP, **either("up", "DOWN"),
          links=[to_page("weir-system-health", "System health")]),
     stat("Alerts firing", "Alerts that fire now, the watchdog not counted. They are listed further down.",
          "open the alert's runbook (docs/runbooks.md has a part for each).",
@@ -150,8 +150,8 @@ MODELS = row(
 HELP = """**Where are the lines?** Set *Request id* above to the `x-request-id` of an answer (or of an error: it is in its text), or leave it
 empty for all. These panels ask Loki. Where no Loki runs they show an error, and the same lines are on the gateway's host:
 
-    scripts/debugging/analyze-logs.py /var/log/litellm/requests.log --trace ID
-    scripts/debugging/tail-requests.py --errors
+    scripts/debugging/analyze-logs /var/log/litellm/requests.log --trace ID
+    scripts/debugging/tail-requests --errors
 
 docs/log.md has the fields, docs/errors.md the errors."""
 

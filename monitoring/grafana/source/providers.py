@@ -1,6 +1,6 @@
 """04: which provider or deployment fails, is slow, rests, and what the gateway does about it: retries, fallbacks, cooldowns."""
-from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, SAME, YELLOW, column, dashboard, drawn, lines, or_zero, quantile, rate, row, stat,
-                   states, steps, table, to_logs, to_page, values)
+from model import (BLUE, GREEN, GREY, ORANGE, PAGES, RED, SAME, YELLOW, column, dashboard, drawn, either, lines, or_zero, quantile, rate, row,
+                   stat, states, steps, table, to_logs, to_page, values)
 from overview import OUTCOME_COLORS, SHARE_STEPS, answered, fixed
 
 STATE = "litellm_deployment_state{@d}"
@@ -93,8 +93,7 @@ REMEDIES = row(
           links=[to_logs("model", only=" | attempts > 1")]),
     states("Health checks", "What the last health check of each deployment found.",
            "unhealthy while requests are answered: the check asks for something else than requests do; see GET /health.",
-           LEGEND, f"min by ({NAME}) (weir_deployment_probe_success{{@d}})", [values(_1=("alive", GREEN), _0=("not alive", RED))], width=8,
-           thresholds=steps((1, GREEN), base=RED), empty=HEALTH_CHECKS_OFF))
+           LEGEND, f"min by ({NAME}) (weir_deployment_probe_success{{@d}})", width=8, empty=HEALTH_CHECKS_OFF, **either("alive", "not alive")))
 
 TRAFFIC = row(
     "Who has the traffic, and who is fast?", 8,

@@ -1,5 +1,5 @@
 """05: is the gateway itself well: processor, memory, connections, log, metrics, cache, engines, configuration."""
-from model import BLUE, GREEN, ORANGE, PAGES, RED, YELLOW, dashboard, lines, rate, row, stat, states, steps, table, values
+from model import BLUE, GREEN, ORANGE, PAGES, RED, YELLOW, dashboard, either, lines, on_the_right, rate, row, stat, states, steps, table, values
 from overview import UP
 
 NO_EXPORT = "No weir export is scraped: it is needed only for a log that weir did not write (docs/export.md)"
@@ -31,7 +31,7 @@ AT_A_GLANCE = row(
     "Is the gateway well?", 4,
     stat("Gateway", "Whether every gateway answers Prometheus and takes requests; the worst one counts.",
          "look at the service (systemctl status, docker compose ps) and at its last lines.",
-         "none", UP, thresholds=steps((1, GREEN), base=RED), mappings=[values(_1=("up", GREEN), _0=("DOWN", RED))]),
+         "none", UP, **either("up", "DOWN")),
     stat("Newest start", "How long the gateway that was started last has been running.",
          "a start that nobody asked for: it crashed or was killed (memory?); its log has an event start.",
          "s", "time() - max(process_start_time_seconds{@})", thresholds=steps((300, GREEN), base=YELLOW), spark=False),
@@ -95,8 +95,7 @@ LOG = row(
     lines("Records and bytes", "Records a second written to the request log; bytes a second on the right.",
           "no records while there are requests: see Lost records.",
           "cps", ("records", rate("weir_log_records_total", "@")), ("bytes", rate("weir_log_bytes_total", "@")),
-          overrides=[{"matcher": {"id": "byName", "options": "bytes"},
-                      "properties": [{"id": "unit", "value": "Bps"}, {"id": "custom.axisPlacement", "value": "right"}]}]),
+          overrides=[on_the_right("bytes", "Bps")]),
     lines("Waiting to be written", "How full the rings are in which records wait for the disk.",
           "above a half: the disk stalls. Full: records are lost, requests are not delayed.",
           "percentunit", ("{{instance}}", "max by (instance) (weir_log_ring_used_bytes{@} / on (job, instance) (weir_log_ring_bytes{@} > 0))"),
@@ -140,8 +139,7 @@ CACHE = row(
     lines("Size", "Memory the cache uses, and answers in it on the right.",
           "at weir_settings.cache_bytes and evicting much: make it larger, or the time to live shorter.",
           "bytes", ("bytes", "sum(weir_cache_bytes{@})"), ("answers", "sum(weir_cache_entries{@})"),
-          overrides=[{"matcher": {"id": "byName", "options": "answers"},
-                      "properties": [{"id": "unit", "value": "short"}, {"id": "custom.axisPlacement", "value": "right"}]}]),
+          overrides=[on_the_right("answers", "short")]),
     lines("Kept, evicted, refused", "Answers a second that were kept, had to make room, or found none; look-ups that met a busy part of the cache.",
           "evicted near kept: too small. Refused: answers are too large for it.",
           "cps", ("kept", rate("weir_cache_stores_total", "@")), ("evicted", rate("weir_cache_evictions_total", "@")),
@@ -152,8 +150,7 @@ CACHE = row(
 ENGINES = row(
     "Engines", 8,
     states("Engines", "Whether each engine told of itself when it was last asked.", "down: its service; the gateway goes on asking.",
-           ENGINE, "min by (engine, api_base) (weir_engine_up{@})", [values(_1=("up", GREEN), _0=("DOWN", RED))], width=8,
-           thresholds=steps((1, GREEN), base=RED), empty=NO_ENGINE),
+           ENGINE, "min by (engine, api_base) (weir_engine_up{@})", width=8, empty=NO_ENGINE, **either("up", "DOWN")),
     lines("Running and waiting", "Requests an engine works on, and those in its queue, whoever sent them.",
           "waiting grows: the engine is full; add one, or limit max_parallel_requests.",
           "short", (ENGINE + " running", "sum by (engine, api_base) (weir_engine_requests_running{@})"),
@@ -176,8 +173,7 @@ SETUP = row(
           "failure: an older configuration is in force than the one on disk; weir check config says what is wrong.",
           "short", ("{{result}}", "sum by (result) (increase(weir_config_reloads_total{@}[$__rate_interval]))"), width=7),
     states("Configuration in force", "Whether the newest reload worked.", "weir check config FILE says what is wrong with the file.",
-           "{{instance}}", "min by (instance) (weir_config_last_reload_successful{@})",
-           [values(_1=("as on disk", GREEN), _0=("older than on disk", RED))], width=7, thresholds=steps((1, GREEN), base=RED)))
+           "{{instance}}", "min by (instance) (weir_config_last_reload_successful{@})", width=7, **either("as on disk", "older than on disk")))
 
 PAGE = dashboard(PAGES[4][0], ("datasource", "job", "instance"),
                  (AT_A_GLANCE, PROCESS, CONNECTIONS, LOG, METRICS, CACHE, ENGINES, SETUP))
