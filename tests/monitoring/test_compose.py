@@ -187,7 +187,7 @@ def test_targets_of_the_gateway_as_a_service():
 
 def test_targets_of_a_gateway_on_the_host():
     assert targets_of(ON_HOST)["litellm"] == ["host.docker.internal:4000"]
-    assert "host.docker.internal:${HOST_ADDRESS:-host-gateway}" in ON_HOST["services"]["prometheus"]["extra_hosts"]
+    assert "host.docker.internal:host-gateway" in ON_HOST["services"]["prometheus"]["extra_hosts"]
     assert ON_HOST["services"]["litellm"]["scale"] == 0 and ON_HOST["services"]["logrotate"]["scale"] == 0
 
 
@@ -226,7 +226,7 @@ def test_engines_of_the_gateway_in_a_container():
         base = entry["litellm_params"].get("api_base", "")
         assert not LOCAL.search(base), base
         if "host.docker.internal" in base:
-            assert "host.docker.internal:${HOST_ADDRESS:-host-gateway}" in SERVICES["litellm"]["extra_hosts"]
+            assert "host.docker.internal:host-gateway" in SERVICES["litellm"]["extra_hosts"]
     assert config["weir_settings"]["host"] == "0.0.0.0" and config["weir_settings"]["port"] == PORTS["litellm"]
 
 

@@ -18,6 +18,7 @@ METRIC_ROW = re.compile(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \|", re.M)
 # Words that look like metrics and are something else.
 ELSE = {
     "weir_log": "a Python module of examples/litellm-callback",
+    "weir_default": "the network that compose makes",
     "litellm_session_id": "a field of requests",
     "litellm_provider": "a key of LiteLLM's price file",
     "litellm_cache_params": "a section of the configuration",

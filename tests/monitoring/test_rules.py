@@ -138,9 +138,20 @@ def test_alerts_say_what_and_where():
         assert words["runbook"] == f"docs/runbooks.md#{name.lower()}", name
         assert words.get("dashboard", "/d/weir-slo") in DASHBOARDS, name
         assert len(words["summary"]) < 160 and "\n" not in words["description"], name
-        # One whose trouble is over at once says how long it is to be seen.
-        assert "for" in rule or "keep_firing_for" in rule or name in ("CooldownStorm", "Watchdog"), name
+        # One that fires at once says how long it is to be seen: its trouble may be over at once, too.
+        assert rule.get("for", "0s") != "0s" or "keep_firing_for" in rule or name == "Watchdog", name
         assert rule.get("for", "1s").endswith(("s", "m", "h")), name
+
+
+def test_burn_rates_say_how_much_of_the_budget_is_gone():
+    """A factor for a time is factor * time / 30 days of it."""
+    hours, seen = {"1h": 1, "6h": 6, "1d": 24}, 0
+    for rule in all_rules("alert"):
+        if told := re.search(r"That is (\d+) % of it", rule["annotations"]["description"]):
+            factor = float(re.search(r"> ([\d.]+)", rule["expr"]).group(1))
+            assert round(factor * hours[rule["labels"]["window"]] / 7.2) == int(told.group(1)), rule["labels"]
+            seen += 1
+    assert seen == 3
 
 
 def test_recording_rules_are_named_by_level_metric_operations():
