@@ -113,7 +113,8 @@ struct metrics_process { /* filled by the caller at each scrape */
      * more. What remains at the end is left in `out`. False: no more is wanted, and `out` stays as it is. */
     bool (*drain)(void *arg, struct buf *out);
     void *drain_arg;
-    const bool *unwanted; /* atomic; NULL, or true once the exposition need not be ended */
+    /* If set, atomic: true once the exposition need not be ended. And the writer gives way to all others meanwhile. */
+    const bool *unwanted;
 };
 #define METRICS_PIECE_BYTES 65536u
 
