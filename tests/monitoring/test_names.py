@@ -23,7 +23,6 @@ ELSE = {
     "litellm_provider": "a key of LiteLLM's price file",
     "litellm_cache_params": "a section of the configuration",
     "weir_test": "a test's file",
-    "weir_default": "the network that compose makes",
 }
 
 

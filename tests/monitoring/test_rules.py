@@ -160,6 +160,16 @@ def test_recording_rules_are_named_by_level_metric_operations():
         assert re.fullmatch(r"(weir|instance|job)[a-z_]*:[a-z0-9_]+:[a-z0-9_]+", name), name
 
 
+def test_a_window_in_a_name_is_the_one_that_is_looked_at():
+    for rule in all_rules("record"):
+        window, ranges = re.search(r"(\d+[mhd])$", rule["record"]), set(re.findall(r"\[(\w+)\]", rule["expr"]))
+        if window and ranges and rule["record"] != "job:litellm_spend_usd:expected1h":  # that hour, from a mean of the day
+            assert ranges == {window.group(1)}, rule["record"]
+    for path in files():
+        for group in yaml.safe_load(path.read_text())["groups"]:
+            assert group.get("interval", "10s") in ("10s", "30s"), f"{group['name']}: series that are older than 5 minutes are gone"
+
+
 def test_objectives_have_all_windows():
     for stem in ("job:weir_requests_bad:ratio_rate", "job:weir_availability:burnrate", "job:weir_ttft_good:ratio_rate", "job:weir_ttft:burnrate"):
         for window in ("5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"):
