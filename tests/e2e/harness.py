@@ -300,7 +300,7 @@ class Raw:
         self.socket.settimeout(timeout_s)
         if tls:
             self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
-        self.held = b""
+        self.held = bytearray()  # grows in place: an answer of megabytes is not copied with each piece of it
 
     def __enter__(self):
         return self
@@ -326,19 +326,21 @@ class Raw:
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Closed(self.held[:200])
+            raise Closed(bytes(self.held[:200]))
         self.held += data
 
     def until(self, mark):
         while mark not in self.held:
             self.more()
-        taken, self.held = self.held.split(mark, 1)
+        taken = self.exactly(self.held.index(mark))
+        self.exactly(len(mark))
         return taken
 
     def exactly(self, count):
         while len(self.held) < count:
             self.more()
-        taken, self.held = self.held[:count], self.held[count:]
+        taken = bytes(self.held[:count])
+        del self.held[:count]
         return taken
 
     def head(self):
@@ -360,7 +362,7 @@ class Raw:
 
     def answer(self, method="GET"):
         status, fields = self.head()
-        body, complete = b"", True
+        body, complete = bytearray(), True
         try:
             if method == "HEAD" or status in (204, 304) or status < 200:
                 pass
@@ -374,7 +376,7 @@ class Raw:
                     body += self.exactly(1)
         except Closed:
             complete = "content-length" not in fields and "transfer-encoding" not in fields
-        return Answer(status, fields, body, complete)
+        return Answer(status, fields, bytes(body), complete)
 
     def rest(self):
         """Everything up to the end of the connection."""
@@ -382,8 +384,7 @@ class Raw:
             while True:
                 self.more()
         except Closed:
-            taken, self.held = self.held, b""
-            return taken
+            return self.exactly(len(self.held))
 
     def is_closed(self):
         """Nothing more came, and the other side closed."""
@@ -410,7 +411,7 @@ class Asked:
 
 class UpstreamConnection(Raw):
     def __init__(self, sock, server):
-        self.socket, self.server, self.held = sock, server, b""
+        self.socket, self.server, self.held = sock, server, bytearray()
         sock.settimeout(PATIENCE_S)
 
     def asked(self):

@@ -96,7 +96,7 @@ def test_a_slow_client_stops_the_reading(weir, upstream):
     while got < already:  # reads on, and everything is there
         client.more()
         got += len(client.held)
-        client.held = b""
+        client.held.clear()
     wait_for(lambda: up.sent_bytes > already, 5)
     client.close()
     assert up.ended.wait(2)

@@ -203,7 +203,7 @@ def test_export_shows_what_the_gateway_shows(weir, mock):
     kinds = [{}, {"x-mock-tokens": "9"}, {"x-mock-status": "429"}, {"x-mock-status": "500"}, {"x-mock-error-in-stream": "2"}]
     for i in range(80):
         w.chat(rng.choice([*names, "any/sim-fast", "nobody-has-this"]), kinds[i % len(kinds)], stream=i % 2 == 0)
-    w.requests(80)
+        w.requests(i + 1)  # the next one begins when this one is over: else it is open which of two is a deployment's newest
     theirs, mine = w.metrics(), once(w.log_path, "--config", w.config_path)
     # A log tells the rate of a stream's tokens with two decimals, and not the route's spelling.
     rounded = "litellm_deployment_latency_per_output_token"

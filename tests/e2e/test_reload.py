@@ -598,17 +598,24 @@ def test_a_large_file_does_not_hold_up_the_road(weir, mock):
         assert w.chat("m0").status == 200
         times[which].append(time.monotonic() - began)
 
+    def scrape_ms():
+        """As Prometheus asks: 14 MB of text would take a busy test longer to read than to get."""
+        began = time.monotonic()
+        assert w.get("/metrics", {"accept-encoding": "gzip"}).status == 200
+        return (time.monotonic() - began) * 1000
+
     load = Load(2, ask)
     time.sleep(0.5)
     rewrite(w, unwatched(*many))
     which = "reloading"
-    scrapes = Load(1, lambda: (time.monotonic(), w.get("/metrics").status, time.monotonic()))
+    scrapes = Load(1, scrape_ms)
     took = [reload(w).json["took_ms"] for _ in range(3)]
-    slowest_ms = max(end - began for began, _, end in scrapes.end()) * 1000
+    slowest_ms = max(scrapes.end())
     which = "after"
     times["after"] = []
+    alone_ms = max(scrape_ms() for _ in range(5))  # what this machine needs for one while nothing is reloaded
     load.end()
     quiet, reloading = (sorted(times[k])[int(len(times[k]) * 0.99)] * 1000 for k in ("quiet", "reloading"))
-    print(f"3000 models: reload {max(took):.0f} ms; requests p99 {quiet:.1f} ms before, {reloading:.1f} ms during ({len(times['reloading'])} requests); slowest scrape meanwhile {slowest_ms:.0f} ms")
-    assert slowest_ms < 2 * max(took) + 1000
+    print(f"3000 models: reload {max(took):.0f} ms; requests p99 {quiet:.1f} ms before, {reloading:.1f} ms during ({len(times['reloading'])} requests); slowest scrape meanwhile {slowest_ms:.0f} ms, afterwards {alone_ms:.0f} ms")
+    assert slowest_ms < 2 * (max(took) + alone_ms) + 1000
     assert max(times["reloading"]) < max(took) / 1000 + 0.5
