@@ -762,11 +762,15 @@ def test_nothing_is_left_behind_by_a_storm(weir, provider):
         for _ in range(25):
             ask_and_perhaps_leave(w, dice)
 
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(some, range(8)))
-    records = settled(w, requests=200)
-    kinds = {r["status"] for r in records} | {a["error"]["type"] for a in attempts(w)}
-    assert kinds >= {"success", "cancelled", "hedge_lost", "upstream_timeout"}, kinds
+    wanted, kinds = {"success", "cancelled", "hedge_lost", "upstream_timeout"}, set()
+    for storm in range(1, 6):  # which hedges are sent, and which of them lose, is up to the machine
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            list(pool.map(some, range(8 * storm, 8 * storm + 8)))
+        records = settled(w, requests=200 * storm)
+        kinds |= {r["status"] for r in records} | {a["error"]["type"] for a in attempts(w)}
+        if kinds >= wanted:
+            break
+    assert kinds >= wanted, kinds
     stats = wait_for(lambda: (s := provider.stats())["in_flight"] == 0 and s)
     logged = len(attempts(w)) + sum("deployment" in r for r in records)
     unsent = sum("upstream_ms" not in r for r in attempts(w) + [r for r in records if "deployment" in r])
