@@ -10,7 +10,7 @@ bool gzip_accepted(struct str accept_encoding);
 /* Puts the compressed form in the place of the content, if that is long enough to be worth it. Returns whether it did. */
 bool gzip_body(struct buf *body);
 
-/* The same for what is made piece by piece, and fast: packed while it is written, so that the whole of it is never in memory. NULL: no memory. */
+/* The same for what is made piece by piece, and fast: packed while it is written, so that the whole of it is never in memory. */
 struct gzip *gzip_begin(void);
 /* Adds a piece, the last one ends it; what comes of it is appended to `packed`. False: no memory. */
 MUST_USE bool gzip_add(struct gzip *g, struct str piece, bool last, struct buf *packed);
