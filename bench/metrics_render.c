@@ -9,7 +9,6 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "http/gzip.h"
 #include "observe/metrics.h"
 
 static const char *const provider_names[] = {"openai",  "anthropic", "azure",      "groq",
@@ -139,19 +138,6 @@ static void fill_keys(struct metrics *m, const struct config *c, int worker)
 
 /* ---- measuring ---- */
 
-struct packing {
-    struct gzip *gzip;
-    struct buf packed;
-};
-
-static bool pack(void *arg, struct buf *piece)
-{
-    struct packing *p = arg;
-    bool ok = gzip_add(p->gzip, buf_str(piece), false, &p->packed);
-    buf_clear(piece);
-    return ok;
-}
-
 static double cpu_ms(void)
 {
     struct timespec t;
@@ -163,31 +149,16 @@ struct taken {
     double ms, cpu_ms;
 };
 
-/* As the gateway answers a scrape (admin.c). */
+/* As the gateway writes a scrape (gateway/scrape.c). */
 static struct taken one(const struct metrics *m, const struct config *c, enum metrics_format f,
                         bool packed, struct buf *out)
 {
-    struct packing packing = {0};
-    struct metrics_process p = {.version = "bench",
-                                .git_commit = "",
-                                .compiler = "",
-                                .config = c,
-                                .ready = true,
-                                .drain = packed ? pack : NULL,
-                                .drain_arg = &packing};
+    struct metrics_process p = {
+        .version = "bench", .git_commit = "", .compiler = "", .config = c, .ready = true};
     buf_init(out, 0, NULL);
-    buf_init(&packing.packed, 0, NULL);
     uint64_t began_ns = clock_mono_ns();
     double began_cpu_ms = cpu_ms();
-    if (packed)
-        packing.gzip = gzip_begin();
-    metrics_write(m, &p, f, out);
-    if (packed) {
-        ENSURE(gzip_add(packing.gzip, buf_str(out), true, &packing.packed));
-        gzip_free(packing.gzip);
-        buf_fini(out);
-        *out = packing.packed;
-    }
+    ENSURE((packed ? metrics_write_gzip : metrics_write)(m, &p, f, out));
     return (struct taken){(double)(clock_mono_ns() - began_ns) / 1e6, cpu_ms() - began_cpu_ms};
 }
 

@@ -113,8 +113,7 @@ static void worker_init(struct gateway *g, int index)
     w->cache_keys = cache_key_maker_new();
     w->server = http_server_new(w->loop, &limits, &gateway_handler, w);
     w->resolver = resolver_new(w->loop);
-    __atomic_add_fetch(&g->snapshot->references, 1, __ATOMIC_RELAXED);
-    worker_use_snapshot(w, g->snapshot);
+    worker_use_snapshot(w, snapshot_get(g->snapshot));
     pool_init(&w->requests, sizeof(struct request), 128, "requests");
     pool_init(&w->looks, sizeof(struct answer_look), 64, "answers");
 }

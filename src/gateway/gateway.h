@@ -61,7 +61,7 @@ struct snapshot {
     struct deployment_texts *texts;   /* one a deployment */
     struct deployment_state **states; /* the fleet's, one a deployment */
     struct arena arena;
-    int references; /* atomic: the gateway's, and one a worker that has requests on it */
+    int references; /* atomic: the gateway's, one a worker that has requests on it, one a scrape under way */
 };
 
 /* A snapshot as one worker uses it: with upstream connections of its own. */
@@ -598,7 +598,8 @@ struct deployment_texts *texts_new(struct snapshot *s, const char *version);
 
 /* snapshot.c. Takes over the reference to the configuration, also where it fails. NULL with a sentence in `e`. [control] */
 struct snapshot *snapshot_new(struct gateway *g, struct config *c, struct err *e);
-void snapshot_put(struct snapshot *s); /* [any] */
+struct snapshot *snapshot_get(struct snapshot *s); /* another reference [any] */
+void snapshot_put(struct snapshot *s);             /* [any] */
 /* New requests of the worker live on `s` (a reference, taken over) from now on, and its connections have the limits of it. [worker, or
  * before it runs] */
 void worker_use_snapshot(struct worker *w, struct snapshot *s);

@@ -33,7 +33,7 @@ struct scraper {
 /* What is answered. */
 struct written {
     struct buf body;
-    bool whole, gzipped;
+    bool whole;
 };
 
 /* One scrape. The control thread's, but `by_thread`, which is the scrape thread's until scraped() has been called. */
@@ -175,8 +175,7 @@ static struct exposition *gather(struct gateway *g, struct control_job *j)
     struct cache_stats cache;
     e->scraper = g->scraper;
     e->job = j;
-    e->snapshot = g->snapshot;
-    __atomic_add_fetch(&e->snapshot->references, 1, __ATOMIC_RELAXED);
+    e->snapshot = snapshot_get(g->snapshot);
     e->format = metrics_negotiate(str_from(j->accept), &j->content_type);
     e->packed = gzip_accepted(str_from(j->accept_encoding));
     e->reloads = g->reloads;
@@ -214,41 +213,14 @@ static struct exposition *gather(struct gateway *g, struct control_job *j)
 
 /* ---- writing: both threads ---- */
 
-struct packing {
-    struct gzip *gzip;
-    struct buf packed;
-};
-
-static bool pack(void *arg, struct buf *piece)
-{
-    struct packing *p = arg;
-    bool ok = gzip_add(p->gzip, buf_str(piece), false, &p->packed);
-    buf_clear(piece);
-    return ok;
-}
-
-/* Packed piece by piece for who takes that: the text of a large gateway is some forty times as long, and never in memory as a whole. */
 static void write_out(const struct exposition *e, const bool *unwanted, struct written *out)
 {
     const struct metrics *m = e->scraper->gateway->metrics;
     struct metrics_process numbers = e->numbers;
-    struct packing packing = {.gzip = e->packed ? gzip_begin() : NULL};
-    buf_init(&out->body, 0, NULL);
-    buf_init(&packing.packed, 0, NULL);
     numbers.unwanted = unwanted;
-    if (packing.gzip) {
-        numbers.drain = pack;
-        numbers.drain_arg = &packing;
-    }
-    out->whole = metrics_write(m, &numbers, e->format, &out->body);
-    if (packing.gzip) {
-        out->whole =
-            out->whole && gzip_add(packing.gzip, buf_str(&out->body), true, &packing.packed);
-        out->gzipped = true;
-        buf_fini(&out->body);
-        out->body = packing.packed;
-        gzip_free(packing.gzip);
-    }
+    buf_init(&out->body, 0, NULL);
+    out->whole =
+        (e->packed ? metrics_write_gzip : metrics_write)(m, &numbers, e->format, &out->body);
 }
 
 /* ---- answering: control ---- */
@@ -259,7 +231,7 @@ static void answer(struct exposition *e, struct written *w)
     e->job = NULL;
     buf_fini(&j->body);
     j->body = w->body;
-    j->gzipped = w->whole && w->gzipped;
+    j->gzipped = w->whole && e->packed;
     w->body = (struct buf){0};
     if (!w->whole) { /* half an exposition would look like series that ended */
         buf_fini(&j->body);

@@ -69,6 +69,12 @@ struct snapshot *snapshot_new(struct gateway *g, struct config *c, struct err *e
     return s;
 }
 
+struct snapshot *snapshot_get(struct snapshot *s)
+{
+    __atomic_add_fetch(&s->references, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
 void snapshot_put(struct snapshot *s)
 {
     if (__atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL) > 0)

@@ -17,8 +17,8 @@ struct metrics;
 struct log_stats;
 struct export_stats;
 
-/* Numbers that are not made of records. Single writer each (its worker), read by the scraper
- * with COUNTER_GET. */
+/* Numbers that are not made of records. Single writer (who has the exposition made: it copies what each worker counts, COUNTER_SET), read while an
+ * exposition is written with COUNTER_GET. */
 struct metrics_worker {
     uint64_t connections_open, connections_total, connections_refused;
     uint64_t streams_open, requests_in_flight;
@@ -148,6 +148,9 @@ enum metrics_format metrics_negotiate(struct str accept, const char **content_ty
  * shown. Only cells and struct metrics_worker change meanwhile. [any thread] */
 bool metrics_write(const struct metrics *m, const struct metrics_process *p, enum metrics_format f,
                    struct buf *out);
+/* The same, packed by gzip while it is written: the text of a large gateway is some forty times as long, and never in memory as a whole. `p`'s drain is not used. */
+bool metrics_write_gzip(const struct metrics *m, const struct metrics_process *p,
+                        enum metrics_format f, struct buf *out);
 
 /* Sums over all cells, for status page and tests. */
 struct metrics_totals {
